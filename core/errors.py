@@ -1,0 +1,115 @@
+"""Every error Ostraka raises on purpose, split by what the caller must do.
+
+    OstrakaError
+    ├── InvalidInput        the request is wrong: change it
+    │   └── TooLarge        … by making it smaller
+    ├── NotFound            it is not there, or not yours
+    ├── Conflict            the state forbids it: read again, then decide
+    ├── Unauthenticated     no valid credential
+    ├── Forbidden           a valid credential without the right
+    ├── Busy                try again later; carries ``retry_after_s``
+    ├── Unavailable         a part we need is down: try again, or call the operator
+    ├── ConfigurationError  the operator must change a setting or a file
+    ├── IntegrityError      stored bytes are not what we wrote: never retried, never parsed
+    │   └── WrongKey        … or the key is not the one they were written with
+    ├── StaleGeneration     a commit lost the compare-and-swap: rebuild from the new state
+    └── LeaseLost           a claim ran out and was given to somebody else: drop the work
+
+Only ``api`` maps these to HTTP status codes.
+"""
+
+from typing import ClassVar
+
+
+class OstrakaError(Exception):
+    """Root of the tree. ``code`` is stable and documented; ``field`` names the input at fault, if one is."""
+
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, message: str, *, code: str | None = None, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = code or type(self).code
+        self.field = field
+
+
+class InvalidInput(OstrakaError):
+    """The request cannot be understood or breaks a rule; sending it again unchanged fails again."""
+
+    code = "invalid_input"
+
+
+class TooLarge(InvalidInput):
+    """The request exceeds a limit of ``core.limits``."""
+
+    code = "too_large"
+
+
+class NotFound(OstrakaError):
+    """The thing does not exist, or belongs to somebody else; the two are never told apart."""
+
+    code = "not_found"
+
+
+class Conflict(OstrakaError):
+    """The present state forbids the request."""
+
+    code = "conflict"
+
+
+class Unauthenticated(OstrakaError):
+    """No credential, or one that is unknown, expired or revoked."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(OstrakaError):
+    """The credential is valid but lacks the scope or the namespace."""
+
+    code = "forbidden"
+
+
+class Busy(OstrakaError):
+    """Too much work is waiting; ``retry_after_s`` says when to come back."""
+
+    code = "busy"
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0, code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.retry_after_s = retry_after_s
+
+
+class Unavailable(OstrakaError):
+    """A part that this call needs is not reachable."""
+
+    code = "unavailable"
+
+
+class ConfigurationError(OstrakaError):
+    """A setting, key or file is missing or impossible; the message names it and the remedy."""
+
+    code = "configuration"
+
+
+class IntegrityError(OstrakaError):
+    """Stored bytes failed authentication: changed, truncated, moved or put back from an older state."""
+
+    code = "integrity"
+
+
+class WrongKey(IntegrityError):
+    """The key at hand is not the one the data names."""
+
+    code = "wrong_key"
+
+
+class StaleGeneration(OstrakaError):
+    """The namespace moved on while a shard was being built."""
+
+    code = "stale_generation"
+
+
+class LeaseLost(OstrakaError):
+    """The lease ran out before the work was committed."""
+
+    code = "lease_lost"

@@ -1,0 +1,41 @@
+"""Every bound of the server in one place: value, unit, and why it is what it is."""
+
+from typing import Final
+
+# --- what a caller may send ---------------------------------------------------------------------------
+CONTENT_BYTES_MAX: Final = 100_000  # UTF-8 bytes of one memory; larger texts are documents: split them
+BODY_BYTES_MAX: Final = 1_000_000  # one JSON request that is not a bulk load
+BULK_BODY_BYTES_MAX: Final = 64 * 1024 * 1024  # 10,000 memories of 6 kB on average
+BULK_ITEMS_MAX: Final = 10_000  # memories in one bulk call: one transaction stays under a second
+NAME_CHARS_MAX: Final = 200  # namespace, session, memory id
+TAG_CHARS_MAX: Final = 100
+TAGS_MAX: Final = 50
+METADATA_BYTES_MAX: Final = 16_384  # as compact JSON
+METADATA_DEPTH_MAX: Final = 5
+METADATA_VALUES_MAX: Final = 200  # leaves after flattening: each is a row in the shard's attributes
+INTEGER_ABS_MAX: Final = 2**53 - 1  # RFC 7493: integers beyond do not survive every JSON reader
+QUERY_CHARS_MAX: Final = 10_000
+SEARCH_LIMIT_MAX: Final = 100
+PAGE_LIMIT_MAX: Final = 500
+FILTER_NODES_MAX: Final = 100  # operators in one filter
+FILTER_DEPTH_MAX: Final = 8
+FILTER_LIST_MAX: Final = 1_000  # values of one "in"
+TTL_SECONDS_MAX: Final = 100 * 365 * 86_400
+WAIT_MS_MAX: Final = 30_000  # how long a search may wait for its writer's job
+IDEMPOTENCY_KEY_CHARS_MAX: Final = 200
+
+# --- the pipeline -------------------------------------------------------------------------------------
+GROUP_COMMIT_ROWS_MAX: Final = 12_000  # rows one shared transaction may carry: a full bulk call and some singles
+EMBED_CLAIM_ROWS: Final = 256  # rows of one claim: about 0.3 s of two cores
+LEASE_S: Final = 60.0  # longer than any batch; a dead worker's rows come back after this
+ATTEMPTS_MAX: Final = 5  # claims of one row before it is declared failed
+
+# --- shards -------------------------------------------------------------------------------------------
+TAIL_ROWS_MAX: Final = 2_048  # a tail is rewritten at each flush; beyond this it becomes a tier-1 shard
+BULK_SHARD_ROWS: Final = 8_192  # a backlog this long is built into a shard of its own
+TIER_FACTOR: Final = 8  # shards of one tier before they are merged
+SHARD_ROWS_MAX: Final = 262_144  # building holds its vectors in memory twice: 0.8 GB at 384 dimensions
+FLAT_ROWS_MAX: Final = 20_000  # above this a graph answers faster than a scan
+
+# --- search -------------------------------------------------------------------------------------------
+ARM_DEPTH: Final = 100  # candidates each arm hands to fusion; scores are normalised over these

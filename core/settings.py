@@ -1,0 +1,185 @@
+"""Settings: ``ostraka.toml``, over it ``OSTRAKA_SECTION__NAME`` variables, over those command-line flags.
+
+Unknown names and impossible values stop the start with a ``ConfigurationError`` that names the setting.
+Every setting is described in the README's table, which a test compares with this file.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from core.errors import ConfigurationError
+
+ENV_PREFIX = "OSTRAKA_"
+# Read elsewhere on purpose: the key must not linger in a settings object, the model folder is the machine's.
+ENV_OUTSIDE_SETTINGS = frozenset({"OSTRAKA_ENCRYPTION_KEY", "OSTRAKA_MODELS_DIR", "OSTRAKA_CONFIG"})
+
+
+def _fixed(value: float) -> Any:
+    """Accept only the one value that the text index is built with."""
+
+    def check(given: float) -> float:
+        if given != value:
+            raise ValueError(f"must be {value}: the text index fixes it; remove the setting")
+        return given
+
+    return AfterValidator(check)
+
+
+class Section(BaseModel):
+    """A table of ``ostraka.toml``; unknown names are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Server(Section):
+    """Where the API listens."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
+    port: int = Field(3300, ge=0, le=65_535, description="TCP port; 0 picks a free one")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
+    search_threads: int = Field(4, ge=1, le=256, description="searches that run at the same time in a process")
+
+
+class Storage(Section):
+    """Where the data rests and which key guards it."""
+
+    path: Path = Field(Path("ostraka-data"), description="data directory")
+    encryption: Literal["aes-256-gcm"] = Field("aes-256-gcm", description="the only cipher; it cannot be off")
+    key_file: Path | None = Field(None, description="file with the master key (base64, 32 bytes), mode 0600")
+
+
+class Retrieval(Section):
+    """How a search ranks."""
+
+    mode: Literal["hybrid", "vector", "text"] = Field("hybrid", description="arms used when a query names none")
+    fusion: Literal["linear", "rrf"] = Field("linear", description="how the arms' rankings become one")
+    weight_dense: float = Field(0.4, ge=0, le=1, description="share of the vector arm in linear fusion")
+    neighbour_share: float = Field(0.3, ge=0, le=1, description="score a hit lends to its session neighbours")
+    hnsw_m: int = Field(16, ge=4, le=64, description="links per node of the graph")
+    hnsw_ef_construction: int = Field(100, ge=16, le=1_000, description="candidates while building the graph")
+    hnsw_ef_search: int = Field(200, ge=16, le=1_000, description="candidates while searching the graph")
+    bm25_k1: Annotated[float, _fixed(1.2)] = Field(1.2, description="fixed by the text index")
+    bm25_b: Annotated[float, _fixed(0.75)] = Field(0.75, description="fixed by the text index")
+
+
+class Embeddings(Section):
+    """Which model turns text into vectors, and on what."""
+
+    model: str = Field("all-MiniLM-L6-v2", description="model of the catalogue, or an imported one")
+    precision: Literal["int8", "fp32"] = Field("int8", description="weights used on the CPU")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="where the model runs")
+    batch_size: int = Field(256, ge=1, le=4_096, description="memories an embed worker claims at a time")
+    threads: int = Field(0, ge=0, le=256, description="embedding threads; 0 means the cores we may use")
+
+
+class Queue(Section):
+    """The doorbell and the workers behind it."""
+
+    redis_url: str = Field("", description="redis://… or rediss://…; empty: `serve` starts a private Redis")
+    lease_s: float = Field(60.0, ge=1, le=3_600, description="seconds a worker may hold a claim")
+    attempts_max: int = Field(5, ge=1, le=100, description="claims of a memory before it is failed")
+    reconcile_s: float = Field(2.0, ge=0.1, le=3_600, description="seconds between looks for forgotten work")
+
+
+class Cache(Section):
+    """Opened shards, in RAM-backed tmpfs."""
+
+    path: Path = Field(Path("/dev/shm"), description="tmpfs directory for opened shards")  # noqa: S108 - it is tmpfs
+    bytes_max: int = Field(4 * 2**30, ge=2**20, description="bytes of opened shards kept on this host")
+    allow_disk: bool = Field(False, description="accept a directory that is not tmpfs (plaintext on disk!)")
+
+
+class Auth(Section):
+    """Who may call."""
+
+    require_key: bool = Field(False, description="refuse calls without an API key even on loopback")
+
+
+class Settings(BaseSettings):
+    """All settings, validated. Build it with :func:`load_settings`."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    server: Server = Server()
+    storage: Storage = Storage()
+    retrieval: Retrieval = Retrieval()
+    embeddings: Embeddings = Embeddings()
+    queue: Queue = Queue()
+    cache: Cache = Cache()
+    auth: Auth = Auth()
+
+    def as_environment(self) -> dict[str, str]:
+        """Return the variables that make a child process load these same settings."""
+        return {
+            f"{ENV_PREFIX}{section}__{name}".upper(): str(value)
+            for section, values in self.model_dump(mode="json").items()
+            for name, value in values.items()
+            if value is not None
+        }
+
+
+def load_settings(config: Path | None = None, overrides: dict[str, Any] | None = None) -> Settings:
+    """Load, merge and validate the settings.
+
+    ``config`` defaults to ``ostraka.toml`` in the working directory, when there is one; ``overrides`` is the
+    nested mapping of the flags given. Raises ``ConfigurationError`` naming each bad setting and the remedy.
+    """
+    path = config or Path("ostraka.toml")
+    if config is not None and not config.is_file():
+        raise ConfigurationError(f"--config: there is no file {config}; create it or drop the flag")
+    _refuse_unknown_variables()
+
+    class Layered(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            toml = TomlConfigSettingsSource(settings_cls, toml_file=path)
+            return (init_settings, env_settings, toml)
+
+    try:
+        return Layered(**(overrides or {}))
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error)) from None
+    except ValueError as error:  # TOML syntax, or a variable that is not JSON where JSON is needed
+        raise ConfigurationError(f"the settings cannot be read: {error}; correct {path} or the variable") from None
+
+
+def _refuse_unknown_variables() -> None:
+    known = {
+        f"{ENV_PREFIX}{section}__{name}".upper()
+        for section, field in Settings.model_fields.items()
+        for name in type(field.default).model_fields
+    }
+    for name in sorted(os.environ):
+        if name.startswith(ENV_PREFIX) and name not in known and name not in ENV_OUTSIDE_SETTINGS:
+            raise ConfigurationError(
+                f"{name}: there is no such setting; correct the name (OSTRAKA_SECTION__NAME) or unset it"
+            )
+
+
+def _explain(error: ValidationError) -> str:
+    """One line per fault: section, name, what is wrong, and the remedy."""
+    lines = []
+    for fault in error.errors(include_url=False, include_input=False):
+        section, *rest = [str(part) for part in fault["loc"]]
+        where = f"[{section}] {'.'.join(rest)}".strip()
+        what = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            what = "there is no such setting; correct the name or remove it"
+        lines.append(f"{where}: {what}")
+    return "; ".join(lines)
