@@ -1,0 +1,162 @@
+"""The control store: which store this is, its companies and their wrapped keys."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+from sqlalchemy import insert, select
+
+from core.clock import Clock, now_us
+from core.crypto.keys import MasterKey, new_secret, unwrap_company_key, wrap_company_key
+from core.crypto.keysource import ENV_VARIABLE, find_master_key, generate_master_key, generated_key_path
+from core.errors import ConfigurationError, Conflict, NotFound, OstrakaError
+from core.ids import new_id
+from core.records.company import CompanyRecords
+from core.records.engine import Database, open_database
+from core.records.tables import companies, company_keys, store
+from core.settings import Settings
+
+DEFAULT_COMPANY = "default"
+
+
+@dataclass(frozen=True)
+class Company:
+    """A tenant of the server."""
+
+    id: str
+    name: str
+    created_at: int
+
+
+class ControlStore:
+    """Companies and keys. Opens each company's own record store with the key that the master key unwraps."""
+
+    def __init__(
+        self, database: Database, master: MasterKey, root: Path, clock: Clock, generated: Path | None = None
+    ) -> None:
+        self.database = database
+        self.master = master
+        self.root = root
+        self.clock = clock
+        self.generated_key = generated  # set when this start made the master key
+        self._opened: dict[str, CompanyRecords] = {}
+
+    def companies(self) -> list[Company]:
+        """Return every company, oldest first. Raises ``IntegrityError`` when a name was tampered with."""
+        with self.database.read() as connection:
+            rows = connection.execute(select(companies).order_by(companies.c.created_at)).all()
+        return [
+            Company(row.id, self.master.open(row.sealed_name, "company", row.id).decode(), row.created_at)
+            for row in rows
+        ]
+
+    def create_company(self, name: str) -> Company:
+        """Create a company with its own key. Raises ``Conflict`` when the name is taken."""
+        company = Company(new_id("co"), name, self.clock())
+        handle = self.master.handle("company", name)
+        with self.database.write() as connection:
+            if connection.execute(select(companies.c.id).where(companies.c.handle == handle)).first():
+                raise Conflict(f"company {name!r} exists; choose another name", field="name")
+            connection.execute(
+                insert(companies).values(
+                    id=company.id,
+                    handle=handle,
+                    sealed_name=self.master.seal(name.encode(), "company", company.id),
+                    created_at=company.created_at,
+                )
+            )
+            connection.execute(
+                insert(company_keys).values(
+                    company_id=company.id,
+                    version=1,
+                    wrapped=wrap_company_key(self.master, company.id, 1, new_secret()),
+                    created_at=company.created_at,
+                )
+            )
+        return company
+
+    def find_company(self, name: str) -> Company:
+        """Return the company of that name. Raises ``NotFound``."""
+        handle = self.master.handle("company", name)
+        with self.database.read() as connection:
+            row = connection.execute(select(companies).where(companies.c.handle == handle)).first()
+        if row is None:
+            raise NotFound(f"there is no company {name!r}; `ostraka companies create` makes one", field="company")
+        return Company(row.id, name, row.created_at)
+
+    def records(self, company_id: str) -> CompanyRecords:
+        """Return the open record store of a company. Raises ``NotFound``, ``IntegrityError``."""
+        if company_id not in self._opened:
+            with self.database.read() as connection:
+                row = connection.execute(
+                    select(company_keys)
+                    .where(company_keys.c.company_id == company_id)
+                    .order_by(company_keys.c.version.desc())
+                ).first()
+            if row is None:
+                raise NotFound("there is no such company")
+            key = unwrap_company_key(self.master, company_id, row.version, row.wrapped)
+            folder = self.root / "companies" / company_id
+            database = open_database(folder / "records.db", "company")
+            self._opened.setdefault(company_id, CompanyRecords(key, database, folder, self.clock))
+        return self._opened[company_id]
+
+    def close(self) -> None:
+        """Close every database."""
+        for records in self._opened.values():
+            records.database.close()
+        self.database.close()
+
+
+def open_control(
+    settings: Settings, environment: Mapping[str, str] | None = None, clock: Clock = now_us
+) -> ControlStore:
+    """Open the control store of a data directory; the first start creates it, its key and a default company.
+
+    Raises ``ConfigurationError`` when the directory cannot be used, or the master key is missing or another.
+    """
+    environment = os.environ if environment is None else environment
+    root = settings.storage.path.absolute()
+    try:
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigurationError(f"[storage] path: {root} cannot be used: {error.strerror}; choose another") from None
+    with FileLock(root / "start.lock", timeout=60):
+        database = open_database(root / "control.db", "control")
+        with database.read() as connection:
+            row = connection.execute(select(store)).first()
+        if row is None:
+            return _create(settings, environment, database, root, clock)
+    master = find_master_key(settings.storage.key_file, row.id, environment)
+    if master is None:
+        raise ConfigurationError(
+            f"the data in {root} is sealed with master key {row.master_key_id}, and no key was found: set "
+            f"{ENV_VARIABLE} or [storage] key_file, or put the generated key back at {generated_key_path(row.id)}"
+        )
+    if master.key_id != row.master_key_id:
+        raise ConfigurationError(
+            f"the data in {root} is sealed with master key {row.master_key_id}, the configured one is "
+            f"{master.key_id}; configure the right key"
+        )
+    return ControlStore(database, master, root, clock)
+
+
+def _create(
+    settings: Settings, environment: Mapping[str, str], database: Database, root: Path, clock: Clock
+) -> ControlStore:
+    store_id = new_id("store")
+    try:
+        master = find_master_key(settings.storage.key_file, store_id, environment)
+    except OstrakaError:
+        database.close()
+        raise
+    generated = None
+    if master is None:
+        master, generated = generate_master_key(store_id)
+    control = ControlStore(database, master, root, clock, generated)
+    with database.write() as connection:
+        connection.execute(insert(store).values(id=store_id, master_key_id=master.key_id, created_at=clock()))
+    control.create_company(DEFAULT_COMPANY)
+    return control

@@ -1,0 +1,253 @@
+"""Which shards a namespace is made of, and the commits that change that.
+
+The generation is the namespace's clock: every commit that changes the live shards raises it by one. A flush
+commits only against the generation it was built from, a compaction only while every shard it replaces is still
+live; a worker that was overtaken gets ``StaleGeneration`` and its blob is garbage.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, or_, select, update
+
+from core.errors import StaleGeneration
+from core.records.claims import finish_jobs, in_chunks
+from core.records.tables import Lane, State, memories, namespaces, shards
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """A shard as the record store lists it."""
+
+    id: int
+    public_id: str
+    tier: int
+    rows: int
+    bytes: int
+    fingerprint: str
+    created_at: int
+
+
+@dataclass(frozen=True)
+class NewShard:
+    """A built, sealed and stored shard that a commit makes live."""
+
+    public_id: str
+    tier: int
+    rows: int
+    bytes: int
+    key_version: int
+    fingerprint: str
+    build_s: float
+
+
+@dataclass(frozen=True)
+class NamespaceState:
+    """What a reader must know to answer from a consistent set of shards."""
+
+    generation: int
+    overlay_version: int
+    fingerprint: str | None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Embedded rows of one namespace that no shard holds yet."""
+
+    namespace_id: int
+    interactive: int
+    bulk: int
+    oldest_bulk_at: int | None
+    bulk_coming: bool  # more bulk rows of this namespace are still to be embedded
+
+
+def namespace_state(connection: Connection, namespace_id: int) -> NamespaceState | None:
+    """Return the state of a live namespace, or ``None`` when it was deleted."""
+    row = connection.execute(
+        select(namespaces.c.generation, namespaces.c.overlay_version, namespaces.c.fingerprint).where(
+            namespaces.c.id == namespace_id, namespaces.c.deleted_at.is_(None)
+        )
+    ).first()
+    return NamespaceState(row.generation, row.overlay_version, row.fingerprint) if row else None
+
+
+def live_shards(connection: Connection, namespace_id: int) -> list[ShardRecord]:
+    """Return the live shards of a namespace, oldest first; the tail, if there is one, has tier 0."""
+    rows = connection.execute(
+        select(shards).where(shards.c.namespace_id == namespace_id, shards.c.retired_at.is_(None)).order_by(shards.c.id)
+    )
+    return [
+        ShardRecord(row.id, row.public_id, row.tier, row.rows, row.bytes, row.fingerprint, row.created_at)
+        for row in rows
+    ]
+
+
+def waiting_namespaces(connection: Connection) -> list[Waiting]:
+    """Return, for each namespace with embedded rows, how many wait in each lane."""
+    rows = connection.execute(
+        select(memories.c.namespace_id, memories.c.lane, func.count(), func.min(memories.c.created_at))
+        .where(memories.c.state == State.EMBEDDED)
+        .group_by(memories.c.namespace_id, memories.c.lane)
+    ).all()
+    counts = {(row[0], row[1]): (row[2], row[3]) for row in rows}
+    result = []
+    for namespace_id in sorted({row[0] for row in rows}):
+        bulk, oldest = counts.get((namespace_id, Lane.BULK), (0, None))
+        interactive, _ = counts.get((namespace_id, Lane.INTERACTIVE), (0, None))
+        coming = bulk > 0 and _has_pending_bulk(connection, namespace_id)
+        result.append(Waiting(namespace_id, interactive, bulk, oldest, coming))
+    return result
+
+
+def embedded_ids(connection: Connection, namespace_id: int, lanes: Iterable[Lane], limit: int) -> list[int]:
+    """Return ids of embedded rows of some lanes, in order of acceptance."""
+    return list(
+        connection.execute(
+            select(memories.c.id)
+            .where(
+                memories.c.namespace_id == namespace_id,
+                memories.c.state == State.EMBEDDED,
+                memories.c.lane.in_(list(lanes)),
+            )
+            .order_by(memories.c.id)
+            .limit(limit)
+        ).scalars()
+    )
+
+
+def fetch_rows(connection: Connection, namespace_id: int, ids: Sequence[int]) -> Sequence[Row[Any]]:
+    """Return the rows of ``ids`` that belong to the namespace, ids ascending."""
+    rows = connection.execute(
+        select(memories).where(memories.c.id.in_(ids), memories.c.namespace_id == namespace_id).order_by(memories.c.id)
+    )
+    return rows.all()
+
+
+def commit_flush(
+    connection: Connection,
+    namespace_id: int,
+    *,
+    base_generation: int,
+    added: NewShard | None,
+    replaced: Sequence[ShardRecord],
+    indexed: Sequence[int],
+    absorbed: Sequence[int],
+    now: int,
+) -> None:
+    """Make a flush live: its shard in, the tail it rewrote out, its rows indexed, all or nothing.
+
+    ``absorbed`` are rows whose deletion or closing the new shard already shows. Raises ``StaleGeneration`` when the
+    namespace is no longer at ``base_generation``.
+    """
+    _advance(connection, namespace_id, base_generation, added)
+    _exchange(connection, namespace_id, base_generation + 1, added, replaced, now)
+    for ids in in_chunks(indexed):
+        connection.execute(
+            update(memories)
+            .where(memories.c.id.in_(ids), memories.c.state == State.EMBEDDED)
+            .values(state=State.INDEXED, lease=None, lease_until=None)
+        )
+    clear_overlay(connection, absorbed)
+    finish_jobs(connection, indexed, now)
+
+
+def commit_compaction(
+    connection: Connection,
+    namespace_id: int,
+    *,
+    added: NewShard | None,
+    replaced: Sequence[ShardRecord],
+    absorbed: Sequence[int],
+    now: int,
+) -> None:
+    """Make a compaction live. Raises ``StaleGeneration`` when a shard it replaces is not live any more."""
+    state = namespace_state(connection, namespace_id)
+    if state is None:
+        raise StaleGeneration("the namespace was deleted meanwhile")
+    _advance(connection, namespace_id, state.generation, added)
+    _exchange(connection, namespace_id, state.generation + 1, added, replaced, now)
+    clear_overlay(connection, absorbed)
+
+
+def clear_overlay(connection: Connection, rows: Iterable[int]) -> None:
+    """Forget that rows must be masked, where the live shards now say so themselves.
+
+    A closed row keeps its mark while its successor is not indexed: a search still finds the memory through it.
+    """
+    for ids in in_chunks(rows):
+        successor = memories.alias("successor")
+        arrived = (
+            select(successor.c.id)
+            .where(successor.c.id == memories.c.closed_by, successor.c.state.in_([State.INDEXED, State.DELETED]))
+            .exists()
+        )
+        connection.execute(
+            update(memories)
+            .where(memories.c.id.in_(ids), or_(memories.c.state == State.DELETED, arrived))
+            .values(overlay=False)
+        )
+
+
+def fail_rows(connection: Connection, rows: Iterable[int], reason: str, now: int) -> None:
+    """End rows that cannot be indexed as failed, with a reason that says nothing of their content."""
+    for ids in in_chunks(rows):
+        connection.execute(
+            update(memories)
+            .where(memories.c.id.in_(ids), memories.c.state != State.DELETED)
+            .values(state=State.FAILED, error=reason)
+        )
+    finish_jobs(connection, rows, now)
+
+
+def _has_pending_bulk(connection: Connection, namespace_id: int) -> bool:
+    statement = select(memories.c.id).where(
+        memories.c.state == State.PENDING, memories.c.lane == Lane.BULK, memories.c.namespace_id == namespace_id
+    )
+    return connection.execute(statement.limit(1)).first() is not None
+
+
+def _advance(connection: Connection, namespace_id: int, base: int, added: NewShard | None) -> None:
+    values: dict[str, Any] = {"generation": base + 1, "overlay_version": namespaces.c.overlay_version + 1}
+    if added:
+        values["fingerprint"] = added.fingerprint
+    won = connection.execute(
+        update(namespaces)
+        .where(namespaces.c.id == namespace_id, namespaces.c.generation == base, namespaces.c.deleted_at.is_(None))
+        .values(**values)
+    ).rowcount
+    if not won:
+        raise StaleGeneration("the namespace moved on while a shard was being built")
+
+
+def _exchange(
+    connection: Connection,
+    namespace_id: int,
+    generation: int,
+    added: NewShard | None,
+    replaced: Sequence[ShardRecord],
+    now: int,
+) -> None:
+    if replaced:
+        retired = connection.execute(
+            update(shards)
+            .where(shards.c.id.in_([shard.id for shard in replaced]), shards.c.retired_at.is_(None))
+            .values(retired_at=now)
+        ).rowcount
+        if retired != len(replaced):
+            raise StaleGeneration("a shard to be replaced is not live any more")
+    if added:
+        connection.execute(
+            insert(shards).values(
+                public_id=added.public_id,
+                namespace_id=namespace_id,
+                tier=added.tier,
+                rows=added.rows,
+                bytes=added.bytes,
+                key_version=added.key_version,
+                fingerprint=added.fingerprint,
+                generation=generation,
+                build_s=added.build_s,
+                created_at=now,
+            )
+        )
