@@ -1,0 +1,22 @@
+"""Token states to one unit vector per text."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.embedding.catalogue import Pooling
+
+
+def pool(states: npt.NDArray[Any], mask: npt.NDArray[np.int64], how: Pooling) -> npt.NDArray[np.float32]:
+    """Return float32 (rows, dim) with rows of length 1 from states (rows, tokens, dim).
+
+    ``mask`` (rows, tokens) is 1 for real tokens and 0 for padding, which takes no part; the first token of
+    a row is always real.
+    """
+    states = states.astype(np.float32, copy=False)
+    # For the mean a sum will do: dividing by the tokens would only scale what is scaled again below.
+    kept = mask.astype(np.float32)
+    vectors = states[:, 0] if how == "cls" else np.einsum("rtd,rt->rd", states, kept)
+    unit: npt.NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
