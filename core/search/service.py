@@ -1,0 +1,281 @@
+"""The query service: one synchronous search over a consistent snapshot.
+
+Embed the query; read the namespace's generation and overlay; ask both arms, masks applied inside; fuse; lend to
+session neighbours; open the rows of the best, each authenticated, and drop what the record store says is gone.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection, Row, select
+
+from core import limits
+from core.embedding.runtime import Embedder, Vectors
+from core.errors import NotFound, Unavailable
+from core.records.company import CompanyRecords, Namespace
+from core.records.overlay import Masked, masked_rows
+from core.records.reading import view
+from core.records.rows import attribute_row, open_content
+from core.records.shardlist import NamespaceState, namespace_state
+from core.records.tables import State, memories
+from core.search.fusion import Arm, Fused, lend_to_neighbours, linear, rrf
+from core.search.request import Answer, Fusion, Hit, Scope, SearchRequest
+from core.search.snapshots import Snapshot, SnapshotStore
+from core.search.visibility import matches, visible
+from core.shards.attributes import Attributes
+from core.shards.sessions import NO_SESSION, NONE, neighbours
+
+_EXCLUDED_MAX = 1_000  # ids a text query passes over one by one; beyond it the allowed ones are listed
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How the arms are asked and joined."""
+
+    fusion: Fusion
+    weight_dense: float
+    neighbour_share: float
+    ef_search: int
+
+
+class QueryService:
+    """Searches the namespaces of one company."""
+
+    def __init__(self, records: CompanyRecords, snapshots: SnapshotStore, embedder: Embedder, ranking: Ranking) -> None:
+        self._records = records
+        self._snapshots = snapshots
+        self._embedder = embedder
+        self._ranking = ranking
+        self._overlays: dict[int, tuple[int, Mapping[int, Masked]]] = {}
+
+    def search(self, namespace: Namespace, request: SearchRequest) -> Answer:
+        """Answer a search.
+
+        Raises ``NotFound`` when the namespace was deleted, ``Unavailable`` when it was indexed with another model or
+        the cache is full, ``IntegrityError`` when stored bytes are not what was written.
+        """
+        clock = _Stopwatch()
+        with clock("embed"):
+            vectors = None if request.mode == "text" else self._embedder.embed_query(request.query)
+        now = self._records.clock()
+        with self._records.database.read() as connection:
+            state = self._state(connection, namespace, needs_model=vectors is not None)
+            with clock("open"):
+                overlay = self._overlay(connection, namespace.id, state)
+                opened = self._snapshots.at(connection, namespace, state.generation)
+            with opened as snapshot:
+                run = _Run(snapshot, overlay, request, now, self._ranking, clock)
+                fused = run.rank(vectors, self._embedder.coverage(request.query) if vectors is not None else 0.0)
+                with clock("hydrate"):
+                    hits = run.hydrate(connection, namespace, fused, vectors)
+        return Answer(hits, state.generation, clock.parts)
+
+    def _state(self, connection: Connection, namespace: Namespace, *, needs_model: bool) -> NamespaceState:
+        state = namespace_state(connection, namespace.id)
+        if state is None:
+            self._records.forget(namespace)
+            raise NotFound(f"there is no namespace {namespace.name!r}", field="namespace")
+        if needs_model and state.fingerprint not in {None, self._embedder.fingerprint}:
+            raise Unavailable(
+                "this namespace was indexed with another embedding model; configure that model again",
+                code="model_mismatch",
+            )
+        return state
+
+    def _overlay(self, connection: Connection, namespace_id: int, state: NamespaceState) -> Mapping[int, Masked]:
+        known = self._overlays.get(namespace_id)
+        if known is None or known[0] != state.overlay_version:
+            known = (state.overlay_version, masked_rows(connection, namespace_id))
+            self._overlays[namespace_id] = known
+        return known[1]
+
+
+class _Run:
+    """One search on one snapshot."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        overlay: Mapping[int, Masked],
+        request: SearchRequest,
+        now: int,
+        ranking: Ranking,
+        clock: "_Stopwatch",
+    ) -> None:
+        self._snapshot = snapshot
+        self._request = request
+        self._now = now
+        self._ranking = ranking
+        self._clock = clock
+        self._arms: dict[str, Arm] = {}
+        with clock("filter"):
+            self._masks = [visible(shard, overlay, request.scope, now) for shard in snapshot.shards]
+
+    def rank(self, vectors: Vectors | None, coverage: float) -> Fused:
+        """Return the fused ranking of both arms, neighbours included."""
+        depth = max(limits.ARM_DEPTH, self._request.limit)
+        if vectors is not None:
+            with self._clock("vector"):
+                self._arms["vector"] = self._nearest(vectors, depth)
+        if self._request.mode != "vector":
+            with self._clock("text"):
+                self._arms["text"] = self._matching(depth)
+        with self._clock("fuse"):
+            return self._lend(self._fuse(coverage))
+
+    def _fuse(self, coverage: float) -> Fused:
+        if len(self._arms) == 1:
+            [(ids, scores)] = self._arms.values()
+            return ids, scores.astype(np.float64)
+        dense, text = self._arms["vector"], self._arms["text"]
+        if self._ranking.fusion == "rrf":
+            return rrf([dense, text])
+        return linear(dense, text, self._ranking.weight_dense, coverage)
+
+    def _nearest(self, vectors: Vectors, depth: int) -> Arm:
+        found = [
+            shard.nearest(vectors, depth, self._ranking.ef_search, mask)
+            for shard, mask in zip(self._snapshot.shards, self._masks, strict=True)
+        ]
+        if not found:
+            return np.empty(0, np.uint64), np.empty(0, np.float32)
+        ids = np.concatenate([ids for ids, _ in found]).astype(np.uint64)
+        scores = np.concatenate([scores for _, scores in found])
+        order = np.lexsort((ids, -scores))[:depth]
+        return ids[order], scores[order]
+
+    def _matching(self, depth: int) -> Arm:
+        pairs = list(zip(self._snapshot.shards, self._masks, strict=True))
+        if all(mask is None for mask in self._masks):
+            return self._snapshot.text.search(self._request.query, depth)
+        hidden = sum(int(np.count_nonzero(~mask)) for mask in self._masks if mask is not None)
+        if hidden <= _EXCLUDED_MAX:
+            excluded = [shard.ids[~mask] for shard, mask in pairs if mask is not None]
+            return self._snapshot.text.search(
+                self._request.query, depth, excluded=np.concatenate(excluded).astype(np.uint64)
+            )
+        allowed = np.concatenate([shard.ids if mask is None else shard.ids[mask] for shard, mask in pairs])
+        return self._snapshot.text.search(self._request.query, depth, allowed=np.sort(allowed).astype(np.uint64))
+
+    def _lend(self, fused: Fused) -> Fused:
+        share = self._ranking.neighbour_share
+        if not share or self._request.mode != "hybrid" or not fused[0].size:
+            return fused
+        ids = fused[0].astype(np.int64)
+        keys = np.full(len(ids), NO_SESSION, np.uint64)
+        for shard in self._snapshot.shards:
+            rows = shard.locate(ids)
+            keys[rows >= 0] = shard.sessions[rows[rows >= 0]]
+        if not keys.any():
+            return fused
+        before, after = neighbours([shard.session_index for shard in self._snapshot.shards], keys, ids)
+        return lend_to_neighbours(fused, self._seen(before), self._seen(after), share)
+
+    def _seen(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the ids with those that this search may not see replaced by ``NONE``."""
+        result = np.full(len(ids), NONE, np.int64)
+        for shard, mask in zip(self._snapshot.shards, self._masks, strict=True):
+            rows = shard.locate(ids)
+            held = rows >= 0
+            if mask is not None:
+                held &= mask[rows]
+            result[held] = ids[held]
+        return result
+
+    def hydrate(
+        self, connection: Connection, namespace: Namespace, fused: Fused, vectors: Vectors | None
+    ) -> Sequence[Hit]:
+        """Open the rows of the best candidates until ``limit`` stand; each is authenticated."""
+        hits: list[Hit] = []
+        seen: set[int] = set()
+        for start in range(0, len(fused[0]), self._request.limit):
+            ids = [int(id_) for id_ in fused[0][start : start + self._request.limit]]
+            rows = _fetch(connection, namespace.id, ids)
+            forwarded = _fetch(
+                connection,
+                namespace.id,
+                [
+                    row.closed_by
+                    for row in rows.values()
+                    if row.closed_by is not None and self._request.scope.as_of is None
+                ],
+            )
+            for offset, id_ in enumerate(ids):
+                row = self._standing(rows.get(id_), forwarded, namespace)
+                if row is None or row.id in seen:
+                    continue
+                seen.add(row.id)
+                hits.append(self._hit(namespace, row, id_, float(fused[1][start + offset]), vectors))
+                if len(hits) == self._request.limit:
+                    return hits
+        return hits
+
+    def _standing(
+        self, row: Row[Any] | None, forwarded: Mapping[int, Row[Any]], namespace: Namespace
+    ) -> Row[Any] | None:
+        """Return the row that answers for a candidate, its successor if that is not searchable yet."""
+        if row is None:
+            return None
+        as_of = self._request.scope.as_of
+        if row.closed_at is not None and (as_of is None or row.closed_at <= as_of):
+            row = forwarded.get(row.closed_by)
+            if row is None or row.closed_at is not None or not self._allows(namespace, row):
+                return None
+        gone = row.state == State.DELETED or row.sealed is None
+        expired = row.expires_at is not None and row.expires_at <= self._now
+        return None if gone or expired else row
+
+    def _allows(self, namespace: Namespace, row: Row[Any]) -> bool:
+        scope: Scope = self._request.scope
+        if row.sealed is None or scope.is_open:
+            return row.sealed is not None
+        stored = open_content(namespace, row.id, row.sealed)
+        return bool(matches(Attributes.of([attribute_row(row, stored)]), scope)[0])
+
+    def _hit(self, namespace: Namespace, row: Row[Any], candidate: int, score: float, vectors: Vectors | None) -> Hit:
+        similarity = None if vectors is None else self._similarity(candidate, vectors)
+        explanation = self._explain(candidate) if self._request.explain else None
+        return Hit(view(namespace, row), score, similarity, explanation)
+
+    def _similarity(self, candidate: int, vectors: Vectors) -> float | None:
+        for shard in self._snapshot.shards:
+            row = int(shard.locate(np.array([candidate]))[0])
+            if row >= 0:
+                return shard.similarity(row, vectors)
+        return None
+
+    def _explain(self, candidate: int) -> Mapping[str, Any]:
+        result: dict[str, Any] = {}
+        for name, (ids, scores) in self._arms.items():
+            place = np.flatnonzero(ids == candidate)
+            if place.size:
+                result[name] = {"rank": int(place[0]) + 1, "score": float(scores[place[0]])}
+        return result
+
+
+def _fetch(connection: Connection, namespace_id: int, ids: Sequence[int]) -> dict[int, Row[Any]]:
+    if not ids:
+        return {}
+    columns = [column for column in memories.c if column is not memories.c.sealed_vectors]
+    rows = connection.execute(select(*columns).where(memories.c.id.in_(ids), memories.c.namespace_id == namespace_id))
+    return {row.id: row for row in rows}
+
+
+class _Stopwatch:
+    """Adds up the milliseconds of each part of a search."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, part: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.parts[part] = self.parts.get(part, 0.0) + (time.perf_counter() - started) * 1e3

@@ -1,0 +1,123 @@
+"""Opened namespaces: one immutable snapshot for each generation, shared by the searches of a process."""
+
+import itertools
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from sqlalchemy import Connection
+
+from core.records.company import Namespace
+from core.records.shardlist import live_shards
+from core.shards.blobs import LocalBlobs
+from core.shards.cache import ShardCache
+from core.shards.opening import open_shard
+from core.shards.postings_view import TextView
+from core.shards.reader import OpenShard
+
+OPEN_MAX = 64  # namespaces a process keeps open: each costs a watcher thread
+
+
+class Snapshot:
+    """The shards of a namespace at one generation, with one text view over them."""
+
+    def __init__(self, generation: int, shards: Sequence[OpenShard], text: TextView) -> None:
+        self.generation = generation
+        self.shards = shards
+        self.text = text
+        self.users = 0
+        self.retired = False
+
+    @property
+    def rows(self) -> int:
+        """How many memories the snapshot holds, masked ones included."""
+        return sum(shard.rows for shard in self.shards)
+
+
+class SnapshotStore:
+    """Keeps recently used snapshots open; an older one is closed when its last search is done."""
+
+    def __init__(self, blobs: LocalBlobs, cache: ShardCache) -> None:
+        self._blobs = blobs
+        self._cache = cache
+        self._open: OrderedDict[int, Snapshot] = OrderedDict()
+        self._lock = threading.Lock()
+        self._openers: dict[int, threading.Lock] = {}
+        self._views = itertools.count()
+
+    @contextmanager
+    def at(self, connection: Connection, namespace: Namespace, generation: int) -> Iterator[Snapshot]:
+        """Yield the snapshot of a generation that ``connection``'s transaction sees.
+
+        Raises ``IntegrityError`` when a shard cannot be opened, ``Unavailable`` when the cache is full.
+        """
+        snapshot = self._borrow(namespace.id, generation) or self._make(connection, namespace, generation)
+        try:
+            yield snapshot
+        finally:
+            with self._lock:
+                snapshot.users -= 1
+                last = snapshot.retired and not snapshot.users
+            if last:
+                snapshot.text.close()
+
+    def close(self) -> None:
+        """Close every snapshot."""
+        for namespace_id in list(self._open):
+            self._retire(namespace_id)
+
+    def _borrow(self, namespace_id: int, generation: int) -> Snapshot | None:
+        with self._lock:
+            snapshot = self._open.get(namespace_id)
+            if snapshot is None or snapshot.generation != generation:
+                return None
+            self._open.move_to_end(namespace_id)
+            snapshot.users += 1
+            return snapshot
+
+    def _make(self, connection: Connection, namespace: Namespace, generation: int) -> Snapshot:
+        with self._lock:
+            opener = self._openers.setdefault(namespace.id, threading.Lock())
+        with opener:
+            if snapshot := self._borrow(namespace.id, generation):
+                return snapshot
+            snapshot = self._build(connection, namespace, generation)
+            snapshot.users = 1
+            with self._lock:
+                current = self._open.get(namespace.id)
+                newest = current is None or current.generation < generation
+            if newest:
+                self._retire(namespace.id)
+                with self._lock:
+                    self._open[namespace.id] = snapshot
+                    oldest = next(iter(self._open)) if len(self._open) > OPEN_MAX else None
+                if oldest is not None:
+                    self._retire(oldest)
+            else:  # a search that began before the one that opened the present generation
+                snapshot.retired = True
+            return snapshot
+
+    def _build(self, connection: Connection, namespace: Namespace, generation: int) -> Snapshot:
+        records = live_shards(connection, namespace.id)
+        names = {record.public_id for record in records}
+        before = self._open.get(namespace.id)
+        known = {shard.id: shard for shard in before.shards} if before else {}
+        shards = [
+            known.get(record.public_id)
+            or open_shard(self._cache, self._blobs, namespace.key, record.public_id, record.fingerprint, names)
+            for record in records
+        ]
+        view = self._cache.root / "work" / f"{os.getpid()}-view-{next(self._views)}"
+        return Snapshot(generation, shards, TextView.open(view, [shard.text_folder for shard in shards]))
+
+    def _retire(self, namespace_id: int) -> None:
+        with self._lock:
+            snapshot = self._open.pop(namespace_id, None)
+            if snapshot is None:
+                return
+            snapshot.retired = True
+            idle = not snapshot.users
+        if idle:
+            snapshot.text.close()

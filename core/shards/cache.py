@@ -1,0 +1,157 @@
+"""The host's cache of opened shards, in RAM-backed tmpfs: the only place where index files are in the clear.
+
+    <root>/shards/<shard>/…   one opened shard; every process of the host maps these files
+    <root>/work/<pid>-…       what one process is building, opening or viewing
+
+Each process holds a shared lock on the cache while it lives. Whoever comes first, or leaves last, holds it alone
+and wipes what dead processes left.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+from filelock import FileLock
+
+from core.errors import ConfigurationError, Unavailable
+
+_MEMORY_FILE_SYSTEMS = frozenset({"tmpfs", "ramfs"})
+
+
+class ShardCache:
+    """Opened shards of one data directory on this host, bounded in bytes, least recently opened out first."""
+
+    def __init__(self, base: Path, data_directory: Path, bytes_max: int, *, allow_disk: bool = False) -> None:
+        """Join the cache. Raises ``ConfigurationError`` when ``base`` is not in memory and disk is not allowed."""
+        if not allow_disk and not in_memory(base):
+            raise ConfigurationError(
+                f"[cache] path: {base} is not a tmpfs, opened shards would lie on a disk in the clear; "
+                "choose a tmpfs directory, or set [cache] allow_disk if you accept that"
+            )
+        mark = hashlib.sha256(str(data_directory.resolve()).encode()).hexdigest()[:16]
+        self.root = base / f"ostraka-{os.getuid()}-{mark}"
+        self.bytes_max = bytes_max
+        self._users = _open_private(base / f"{self.root.name}.lock")
+        if _lock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            shutil.rmtree(self.root, ignore_errors=True)
+        fcntl.flock(self._users, fcntl.LOCK_SH)
+        for folder in ("shards", "work"):
+            (self.root / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.root.chmod(0o700)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the cache; the last process wipes it."""
+        if self._users < 0:
+            return
+        if _lock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            shutil.rmtree(self.root, ignore_errors=True)
+        os.close(self._users)
+        self._users = -1
+
+    def open(self, shard: str, fill: Callable[[Path], None], in_use: Collection[str] = ()) -> Path:
+        """Return the folder of an opened shard, calling ``fill(folder)`` to make it if no process has yet.
+
+        One process fills, the others wait. ``in_use`` are shards that must not be evicted to make room. Raises
+        what ``fill`` raises, and ``Unavailable`` when the tmpfs is full; nothing half-made stays.
+        """
+        folder = self.root / "shards" / shard
+        if folder.is_dir():
+            os.utime(folder)
+            return folder
+        with FileLock(self.root / "work" / f"{shard}.lock"):
+            if not folder.is_dir():
+                with self.workspace() as workspace:
+                    made = workspace / shard
+                    made.mkdir()
+                    _filled(fill, made)
+                    self._make_room(_size(made), {shard, *in_use})
+                    made.rename(folder)
+        return folder
+
+    def adopt(self, shard: str, built: Path) -> None:
+        """Move a folder that this process has just built and sealed into the cache, so that nobody opens it anew."""
+        self._make_room(_size(built), {shard})
+        built.rename(self.root / "shards" / shard)
+
+    def drop(self, shard: str) -> None:
+        """Remove an opened shard; processes that have it mapped keep their pages until they let go."""
+        shutil.rmtree(self.root / "shards" / shard, ignore_errors=True)
+
+    @contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """Yield a private folder in the cache's tmpfs, removed afterwards."""
+        folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=self.root / "work"))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def used_bytes(self) -> int:
+        """Return the bytes of all opened shards."""
+        return sum(_size(folder) for folder in (self.root / "shards").iterdir())
+
+    def _make_room(self, needed: int, keep: Collection[str]) -> None:
+        folders = [folder for folder in (self.root / "shards").iterdir() if folder.name not in keep]
+        sizes = {folder: _size(folder) for folder in folders}
+        used = sum(sizes.values()) + needed
+        for folder in sorted(folders, key=_opened_at):
+            if used <= self.bytes_max:
+                return
+            self.drop(folder.name)
+            used -= sizes[folder]
+
+
+def in_memory(path: Path) -> bool:
+    """Say whether a path lies on a RAM-backed file system."""
+    resolved = path.resolve()
+    mounts = {Path(part.mountpoint): part.fstype for part in psutil.disk_partitions(all=True)}
+    mount = next((folder for folder in (resolved, *resolved.parents) if folder in mounts), None)
+    return mount is not None and mounts[mount] in _MEMORY_FILE_SYSTEMS
+
+
+def _filled(fill: Callable[[Path], None], folder: Path) -> None:
+    try:
+        fill(folder)
+    except OSError as error:
+        raise Unavailable(
+            f"the shard cache cannot be written: {error.strerror}; enlarge the tmpfs of [cache] path", code="cache_full"
+        ) from None
+
+
+def _open_private(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _lock(descriptor: int, how: int) -> bool:
+    try:
+        fcntl.flock(descriptor, how)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _opened_at(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:  # dropped by another process meanwhile
+        return 0.0

@@ -1,0 +1,95 @@
+"""An opened shard: its files, authenticated and decrypted into tmpfs, memory-mapped."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import IntegrityError
+from core.shards.attributes import Attributes
+from core.shards.builder import MANIFEST_FILE, TEXT_FOLDER, Manifest
+from core.shards.flat import scan
+from core.shards.graph import Graph, open_graph
+from core.shards.sessions import SessionIndex, index_sessions
+
+Mask = npt.NDArray[np.bool_]
+Ids = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+_WINDOW_SPARE = 4  # candidates asked for per result where a memory may own several vectors
+
+
+class OpenShard:
+    """One shard, ready to search. Immutable; safe to share between threads."""
+
+    def __init__(self, shard_id: str, folder: Path, fingerprint: str) -> None:
+        """Map the files in ``folder``. Raises ``IntegrityError`` when they are not what ``fingerprint`` asks for."""
+        self.id = shard_id
+        self.text_folder = folder / TEXT_FOLDER
+        self.manifest = Manifest.from_bytes((folder / MANIFEST_FILE).read_bytes())
+        if self.manifest.fingerprint != fingerprint:
+            raise IntegrityError("a shard was built with another embedding model; models are never mixed")
+        self.ids: Ids = _map(folder / "ids.npy")
+        self.owners: npt.NDArray[np.uint32] = _map(folder / "owners.npy")
+        self.vectors: Floats = _map(folder / "vectors.npy")
+        self.sessions: npt.NDArray[np.uint64] = _map(folder / "sessions.npy")
+        self._folder = folder
+
+    @property
+    def rows(self) -> int:
+        """How many memories the shard holds."""
+        return self.manifest.rows
+
+    @cached_property
+    def attributes(self) -> Attributes:
+        """What filters ask; mapped on first use."""
+        return Attributes.open(self._folder)
+
+    @cached_property
+    def session_index(self) -> SessionIndex:
+        """The shard's sessions in order."""
+        return index_sessions(np.asarray(self.sessions), np.asarray(self.ids))
+
+    @cached_property
+    def _graph(self) -> Graph | None:
+        if not self.manifest.graph:
+            return None
+        arrays = {path.stem.removeprefix("graph-"): _map(path) for path in self._folder.glob("graph-*.npy")}
+        return open_graph(arrays, self.vectors)
+
+    def nearest(self, query: Floats, depth: int, ef: int, mask: Mask | None) -> tuple[Ids, Floats]:
+        """Return the ids and cosine similarities of the best memories for float32[k, dim] query windows.
+
+        ``mask`` bool[rows] names the allowed memories. At most ``depth`` results, best first; a memory's best
+        window counts.
+        """
+        single = self.manifest.vectors == self.manifest.rows
+        wanted = depth if single else depth * _WINDOW_SPARE
+        vector_mask = mask if mask is None or single else mask[self.owners]
+        if self._graph is None:
+            rows, scores = scan(self.vectors, query, wanted, vector_mask)
+        else:
+            rows, scores = self._graph.search(query, wanted, max(ef, wanted), vector_mask)
+        owners = self.owners[rows]
+        if not single:
+            _, first = np.unique(owners, return_index=True)
+            first.sort()
+            owners, scores = owners[first], scores[first]
+        return self.ids[owners[:depth]], scores[:depth]
+
+    def locate(self, ids: Ids) -> npt.NDArray[np.int64]:
+        """Return the row of each id, int64[n], or -1 where this shard does not hold it."""
+        rows = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+        return np.where(self.ids[rows] == ids, rows, -1)
+
+    def similarity(self, row: int, query: Floats) -> float:
+        """Return the cosine similarity of one memory's best window with the query's best window."""
+        start, stop = np.searchsorted(self.owners, [row, row + 1])
+        return float((self.vectors[start:stop] @ query.T).max())
+
+
+def _map(path: Path) -> npt.NDArray[Any]:
+    array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
