@@ -1,0 +1,67 @@
+"""The doorbell: telling workers that there is work, without saying what.
+
+A ring carries a queue name and a company id. It may be lost, doubled or late: the record store is the ledger, and
+the reconciler rings again. Rings are made by one thread, so that a write never waits for Redis, and rings for the
+same queue and company that gather meanwhile become one.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+EMBED: Final = "embed"
+EMBED_BULK: Final = "embed-bulk"
+INDEX: Final = "index"
+MAINTAIN: Final = "maintain"
+QUEUES: Final = (EMBED, EMBED_BULK, INDEX, MAINTAIN)
+TASK_NAMES: Final = {queue: f"ostraka.{queue}" for queue in QUEUES}
+
+Publish = Callable[[str, str], None]
+
+log = structlog.get_logger()
+
+
+class Doorbell:
+    """Publishes rings in the background. ``ring`` never blocks and never fails."""
+
+    def __init__(self, publish: Publish) -> None:
+        """``publish(queue, company)`` sends one message, or raises at once when Redis is away."""
+        self._publish = publish
+        self._wanted: dict[tuple[str, str], None] = {}
+        self._condition = threading.Condition()
+        self._closed = False
+        self.failures = 0
+        self._thread = threading.Thread(target=self._run, name="doorbell", daemon=True)
+        self._thread.start()
+
+    def ring(self, queue: str, company: str) -> None:
+        """Ask for a ring soon."""
+        with self._condition:
+            self._wanted[queue, company] = None
+            self._condition.notify()
+
+    def close(self) -> None:
+        """Ring what was asked for and stop."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._wanted or self._closed)
+                if not self._wanted:
+                    return
+                wanted, self._wanted = self._wanted, {}
+            for queue, company in wanted:
+                self._ring(queue, company)
+
+    def _ring(self, queue: str, company: str) -> None:
+        try:
+            self._publish(queue, company)
+        except Exception as error:  # noqa: BLE001 - whatever the transport raises, the ledger has the work
+            self.failures += 1
+            log.warning("doorbell_failed", queue=queue, error=type(error).__name__)

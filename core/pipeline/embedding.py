@@ -1,0 +1,134 @@
+"""The embed stage: claim pending rows, embed their text, store the sealed vectors.
+
+While one batch is on the cores, the one before it is committed and the next is claimed, so that the cores do not
+wait for the disk.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from sqlalchemy import Row
+
+from core.embedding.runtime import Embedder, Vectors
+from core.errors import IntegrityError, NotFound
+from core.records.claims import claim_pending, fail_claimed, release_claim, store_vectors
+from core.records.company import CompanyRecords, Namespace
+from core.records.rows import open_content, seal_vectors, searchable_text
+from core.records.tables import Lane
+
+log = structlog.get_logger()
+
+BROKEN = "integrity"
+EXHAUSTED = "attempts_exhausted"
+
+
+@dataclass(frozen=True)
+class EmbedSettings:
+    """How much to claim, for how long, and how often a row may be tried."""
+
+    batch_rows: int
+    lease_us: int
+    attempts_max: int
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Claimed rows with their texts opened."""
+
+    token: str
+    namespaces: Sequence[Namespace]
+    rows: Sequence[int]
+    texts: Sequence[str]
+
+
+class EmbedStage:
+    """Embeds the pending memories of one company."""
+
+    def __init__(
+        self,
+        records: CompanyRecords,
+        embedder: Embedder,
+        settings: EmbedSettings,
+        on_embedded: Callable[[int], None],
+    ) -> None:
+        """``on_embedded(rows)`` is called after each commit, to ring for the index stage."""
+        self._records = records
+        self._embedder = embedder
+        self._settings = settings
+        self._on_embedded = on_embedded
+
+    def drain(self, lane: Lane) -> int:
+        """Embed until no row of the lane can be claimed; return how many were stored.
+
+        A claim of an error that is not the rows' own is given back before the error goes on.
+        """
+        stored = 0
+        with ThreadPoolExecutor(1, thread_name_prefix="embed") as runner:
+            running: tuple[_Batch, Future[list[Vectors]]] | None = None
+            try:
+                while True:
+                    batch = self._claim(lane)
+                    future = runner.submit(self._embedder.embed_passages, batch.texts) if batch else None
+                    if running:
+                        stored += self._store(*running)
+                    running = (batch, future) if batch and future else None
+                    if running is None:
+                        return stored
+            except BaseException:
+                if running:
+                    self._release(running[0])
+                raise
+
+    def _claim(self, lane: Lane) -> _Batch | None:
+        """Claim rows and open them; broken and exhausted ones end here."""
+        while True:
+            now = self._records.clock()
+            with self._records.database.write() as connection:
+                token, rows = claim_pending(
+                    connection, lane, now=now, lease_us=self._settings.lease_us, limit=self._settings.batch_rows
+                )
+                exhausted = [row.id for row in rows if row.attempts > self._settings.attempts_max]
+                fail_claimed(connection, token, exhausted, EXHAUSTED, now)
+            if not rows:
+                return None
+            batch = self._open(token, [row for row in rows if row.attempts <= self._settings.attempts_max])
+            if batch.rows:
+                return batch
+
+    def _open(self, token: str, rows: Sequence[Row[Any]]) -> _Batch:
+        namespaces, ids, texts, broken = [], [], [], []
+        for row in rows:
+            try:
+                namespace = self._records.namespace_by_id(row.namespace_id)
+                text = searchable_text(open_content(namespace, row.id, row.sealed))
+            except IntegrityError:
+                broken.append(row.id)
+            except NotFound:  # the namespace was deleted a moment ago, and its rows with it
+                continue
+            else:
+                namespaces.append(namespace)
+                ids.append(row.id)
+                texts.append(text)
+        if broken:
+            log.error("rows_refused", reason=BROKEN, rows=len(broken))
+            with self._records.database.write() as connection:
+                fail_claimed(connection, token, broken, BROKEN, self._records.clock())
+        return _Batch(token, namespaces, ids, texts)
+
+    def _store(self, batch: _Batch, future: Future[list[Vectors]]) -> int:
+        vectors = future.result()
+        sealed = [
+            (row, seal_vectors(namespace, row, found))
+            for namespace, row, found in zip(batch.namespaces, batch.rows, vectors, strict=True)
+        ]
+        with self._records.database.write() as connection:
+            stored = store_vectors(connection, batch.token, sealed, self._embedder.fingerprint)
+        self._on_embedded(stored)
+        return stored
+
+    def _release(self, batch: _Batch) -> None:
+        with self._records.database.write() as connection:
+            release_claim(connection, batch.token)

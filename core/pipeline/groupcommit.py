@@ -1,0 +1,88 @@
+"""Group commit: concurrent writes share one transaction and one fsync.
+
+A durable commit costs milliseconds however little it holds. While one is under way, requests gather; the next
+commit takes them all. A request that makes the shared transaction fail is found by committing each alone, so it
+fails alone.
+"""
+
+import queue
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+
+from core import limits
+from core.clock import Clock
+from core.errors import OstrakaError, Unavailable
+from core.records.engine import Database
+from core.records.writes import Accepted, WriteRequest, commit_writes
+
+_QUEUE_REQUESTS_MAX = 10_000
+Waiting = tuple[WriteRequest, Future[Accepted]]
+
+
+class GroupCommitter:
+    """One thread that commits what arrives. ``submit`` is safe from any thread."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._waiting: queue.Queue[Waiting | None] = queue.Queue(_QUEUE_REQUESTS_MAX)
+        self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
+        self._thread.start()
+
+    def submit(self, request: WriteRequest) -> Future[Accepted]:
+        """Return a future that holds the answer once the request is durable, or the error that refused it."""
+        future: Future[Accepted] = Future()
+        try:
+            self._waiting.put_nowait((request, future))
+        except queue.Full:
+            raise Unavailable("too many writes are waiting for the disk; try again", code="store_busy") from None
+        return future
+
+    def close(self) -> None:
+        """Commit what was submitted and stop."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        held: Waiting | None = None
+        while True:
+            first = held or self._waiting.get()
+            if first is None:
+                return
+            batch, held, stop = self._gather(first)
+            self._commit(batch)
+            if stop:
+                return
+
+    def _gather(self, first: Waiting) -> tuple[list[Waiting], Waiting | None, bool]:
+        """Return what waits, up to the bound on rows; the request that did not fit; whether to stop."""
+        batch, rows = [first], len(first[0].items)
+        while True:
+            try:
+                pair = self._waiting.get_nowait()
+            except queue.Empty:
+                return batch, None, False
+            if pair is None:
+                return batch, None, True
+            rows += len(pair[0].items)
+            if rows > limits.GROUP_COMMIT_ROWS_MAX:
+                return batch, pair, False
+            batch.append(pair)
+
+    def _commit(self, batch: Sequence[Waiting]) -> None:
+        try:
+            with self._database.write() as connection:
+                answers = commit_writes(connection, [request for request, _ in batch], self._clock())
+        except OstrakaError as error:
+            if len(batch) == 1:
+                batch[0][1].set_exception(error)
+                return
+            for pair in batch:
+                self._commit([pair])
+        except BaseException as error:  # noqa: BLE001 - every waiting request must hear of it
+            for _, future in batch:
+                future.set_exception(error)
+        else:
+            for (_, future), answer in zip(batch, answers, strict=True):
+                future.set_result(answer)

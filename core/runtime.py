@@ -1,0 +1,168 @@
+"""Putting the parts of a process together: what API and worker processes both stand on."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from core.embedding.cpu import available_cores
+from core.embedding.importing import find_spec
+from core.embedding.models import default_models_dir, ensure_model
+from core.embedding.runtime import Embedder
+from core.errors import ConfigurationError
+from core.pipeline.doorbell import EMBED, INDEX, MAINTAIN, Doorbell
+from core.pipeline.embedding import EmbedSettings, EmbedStage
+from core.pipeline.gate import Gate
+from core.pipeline.groupcommit import GroupCommitter
+from core.pipeline.indexing import IndexStage
+from core.pipeline.maintenance import collect_garbage, expire_memories, forgotten_work
+from core.records.company import CompanyRecords
+from core.records.control import ControlStore, open_control
+from core.records.shardlist import namespace_state
+from core.records.tables import Lane
+from core.search.service import QueryService, Ranking
+from core.search.snapshots import SnapshotStore
+from core.settings import Settings
+from core.shards.blobs import LocalBlobs
+from core.shards.builder import GraphSettings
+from core.shards.cache import ShardCache
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """Everything a process uses for one company."""
+
+    records: CompanyRecords
+    committer: GroupCommitter
+    query: QueryService
+    index: IndexStage
+    snapshots: SnapshotStore
+
+
+class Runtime:
+    """One process's open stores, model and cache. Close it to leave nothing behind."""
+
+    def __init__(self, settings: Settings, publish: Callable[[str, str], None]) -> None:
+        """Open everything that every role needs. Raises ``ConfigurationError`` naming what must change."""
+        self.settings = settings
+        self.control: ControlStore = open_control(settings)
+        self.cache = ShardCache(
+            settings.cache.path, self.control.root, settings.cache.bytes_max, allow_disk=settings.cache.allow_disk
+        )
+        self.embedder = open_embedder(settings)
+        self.doorbell = Doorbell(publish)
+        self._gate = Gate()
+        self._tenants: dict[str, Tenant] = {}
+        self._lock = threading.Lock()
+
+    def tenant(self, company_id: str) -> Tenant:
+        """Return the parts for a company. Raises ``NotFound``, ``IntegrityError``."""
+        with self._lock:
+            if company_id not in self._tenants:
+                self._tenants[company_id] = self._open_tenant(company_id)
+            return self._tenants[company_id]
+
+    def refuse_other_models(self) -> None:
+        """Raise ``ConfigurationError`` when a namespace was indexed with another model than the configured one."""
+        for company in self.control.companies():
+            records = self.control.records(company.id)
+            for namespace in records.namespaces():
+                with records.database.read() as connection:
+                    state = namespace_state(connection, namespace.id)
+                if state and state.fingerprint not in {None, self.embedder.fingerprint}:
+                    raise ConfigurationError(
+                        f"[embeddings] model: namespace {namespace.public_id} was indexed with {state.fingerprint}, "
+                        f"the settings ask for {self.embedder.fingerprint}; configure that model and precision again"
+                    )
+
+    def embed(self, company_id: str, lane: Lane) -> None:
+        """Embed what is pending in a lane, then ring for the index."""
+        stage = self._embed_stage(company_id)
+
+        def drain() -> None:
+            stage.drain(lane)
+
+        self._gate.run((EMBED, lane, company_id), drain)
+
+    def index(self, company_id: str) -> None:
+        """Flush what is embedded, and ask for compaction where it may be due."""
+        stage = self.tenant(company_id).index
+
+        def drain() -> None:
+            if stage.drain():
+                self.doorbell.ring(MAINTAIN, company_id)
+
+        self._gate.run((INDEX, company_id), drain)
+
+    def maintain(self, company_id: str) -> None:
+        """Expire, compact, collect garbage."""
+        tenant = self.tenant(company_id)
+
+        def drain() -> None:
+            expire_memories(tenant.records)
+            tenant.index.compact()
+            collect_garbage(tenant.records, tenant.index)
+
+        self._gate.run((MAINTAIN, company_id), drain)
+
+    def reconcile(self) -> None:
+        """Ring again for work that waits without a claim, and for maintenance."""
+        for company in self.control.companies():
+            for queue in forgotten_work(self.control.records(company.id)):
+                self.doorbell.ring(queue, company.id)
+            self.doorbell.ring(MAINTAIN, company.id)
+
+    def close(self) -> None:
+        """Finish what was accepted, close every part, leave the cache."""
+        self.doorbell.close()
+        for tenant in self._tenants.values():
+            tenant.committer.close()
+            tenant.snapshots.close()
+        self.embedder.close()
+        self.cache.close()
+        self.control.close()
+
+    def _open_tenant(self, company_id: str) -> Tenant:
+        records = self.control.records(company_id)
+        blobs = LocalBlobs(records.folder / "shards")
+        snapshots = SnapshotStore(blobs, self.cache)
+        retrieval = self.settings.retrieval
+        ranking = Ranking(
+            fusion=retrieval.fusion,
+            weight_dense=retrieval.weight_dense,
+            neighbour_share=retrieval.neighbour_share,
+            ef_search=retrieval.hnsw_ef_search,
+        )
+        graph = GraphSettings(
+            m=retrieval.hnsw_m, ef_construction=retrieval.hnsw_ef_construction, threads=available_cores()
+        )
+        return Tenant(
+            records=records,
+            committer=GroupCommitter(records.database, records.clock),
+            query=QueryService(records, snapshots, self.embedder, ranking),
+            index=IndexStage(records, blobs, self.cache, self.embedder, graph),
+            snapshots=snapshots,
+        )
+
+    def _embed_stage(self, company_id: str) -> EmbedStage:
+        queue = self.settings.queue
+        settings = EmbedSettings(
+            batch_rows=self.settings.embeddings.batch_size,
+            lease_us=int(queue.lease_s * 1e6),
+            attempts_max=queue.attempts_max,
+        )
+        return EmbedStage(
+            self.tenant(company_id).records,
+            self.embedder,
+            settings,
+            on_embedded=lambda _: self.doorbell.ring(INDEX, company_id),
+        )
+
+
+def open_embedder(settings: Settings) -> Embedder:
+    """Open the configured model, obtaining it first if need be. Raises ``ConfigurationError``."""
+    embeddings = settings.embeddings
+    models = default_models_dir()
+    folder = ensure_model(find_spec(embeddings.model, models), models)
+    return Embedder(
+        folder, precision=embeddings.precision, device=embeddings.device, threads=embeddings.threads or None
+    )
