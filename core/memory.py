@@ -1,6 +1,7 @@
 """What a caller may ask to remember, validated, and how it is serialised before it is sealed."""
 
 import math
+import re
 import unicodedata
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
@@ -12,7 +13,9 @@ from core import limits
 
 Metadata = dict[str, Any]
 
-_EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
+_EARLIEST = datetime(1, 1, 2, tzinfo=UTC)  # a day of room at both ends: the same moment exists in every zone
+_LATEST = datetime(9999, 12, 30, tzinfo=UTC)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def _name(value: str) -> str:
@@ -40,7 +43,10 @@ def _metadata(value: Metadata) -> Metadata:
     leaves = _check_tree(value, depth=1)
     if leaves > limits.METADATA_VALUES_MAX:
         raise ValueError(f"has {leaves} values, the limit is {limits.METADATA_VALUES_MAX}")
-    size = len(orjson.dumps(value))
+    try:
+        size = len(orjson.dumps(value))
+    except orjson.JSONEncodeError:
+        raise ValueError("holds text that is not Unicode: a lone surrogate") from None
     if size > limits.METADATA_BYTES_MAX:
         raise ValueError(f"is {size} bytes as JSON, the limit is {limits.METADATA_BYTES_MAX}")
     return value
@@ -73,15 +79,17 @@ def _unique(tags: list[str]) -> list[str]:
 
 
 def _moment(value: Any) -> Any:
-    # RFC 3339 text only: a bare number would be read as seconds or milliseconds, by its size.
-    if isinstance(value, int | float):
-        raise ValueError("must be an RFC 3339 time such as 2026-01-31T12:00:00Z")  # noqa: TRY004 - pydantic's protocol
+    # RFC 3339 text only: a number, bare or quoted, would be read as seconds or milliseconds, by its size.
+    if isinstance(value, int | float) or (isinstance(value, str) and not _DATE.match(value)):
+        raise ValueError("must be an RFC 3339 time such as 2026-01-31T12:00:00Z")
     return value
 
 
 def _in_range(value: datetime) -> datetime:
     if value < _EARLIEST:
         raise ValueError("lies before the year 1")
+    if value > _LATEST:
+        raise ValueError("lies after the year 9999")
     return value
 
 

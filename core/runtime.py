@@ -2,14 +2,16 @@
 
 import threading
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from typing import Final
 
 from core.embedding.cpu import available_cores
 from core.embedding.importing import find_spec
 from core.embedding.models import default_models_dir, ensure_model
 from core.embedding.runtime import Embedder
 from core.errors import ConfigurationError
-from core.pipeline.doorbell import EMBED, INDEX, MAINTAIN, Doorbell
+from core.pipeline.doorbell import EMBED, EMBED_BULK, INDEX, MAINTAIN, Doorbell
 from core.pipeline.embedding import EmbedSettings, EmbedStage
 from core.pipeline.gate import Gate
 from core.pipeline.groupcommit import GroupCommitter
@@ -26,6 +28,8 @@ from core.shards.blobs import LocalBlobs
 from core.shards.builder import GraphSettings
 from core.shards.cache import ShardCache
 
+QUEUE_OF: Final = {Lane.INTERACTIVE: EMBED, Lane.BULK: EMBED_BULK}
+
 
 @dataclass(frozen=True)
 class Tenant:
@@ -36,6 +40,7 @@ class Tenant:
     query: QueryService
     index: IndexStage
     snapshots: SnapshotStore
+    ring: Callable[[AbstractSet[Lane]], None]
 
 
 class Runtime:
@@ -50,6 +55,7 @@ class Runtime:
         )
         self.embedder = open_embedder(settings)
         self.doorbell = Doorbell(publish)
+        self.stopping = threading.Event()  # once set, drains end after what they have in hand
         self._gate = Gate()
         self._tenants: dict[str, Tenant] = {}
         self._lock = threading.Lock()
@@ -104,15 +110,27 @@ class Runtime:
 
         self._gate.run((MAINTAIN, company_id), drain)
 
-    def reconcile(self) -> None:
-        """Ring again for work that waits without a claim, and for maintenance."""
+    def work(self, queue: str, company_id: str) -> None:
+        """Do the work of a queue for a company, until there is none. Idempotent: a doubled ring changes nothing."""
+        match queue:
+            case "embed":
+                self.embed(company_id, Lane.INTERACTIVE)
+            case "embed-bulk":
+                self.embed(company_id, Lane.BULK)
+            case "index":
+                self.index(company_id)
+            case "maintain":
+                self.maintain(company_id)
+
+    def catch_up(self, queue: str) -> None:
+        """Do the work of a queue whose ring was lost, for every company."""
         for company in self.control.companies():
-            for queue in forgotten_work(self.control.records(company.id)):
-                self.doorbell.ring(queue, company.id)
-            self.doorbell.ring(MAINTAIN, company.id)
+            if queue == MAINTAIN or queue in forgotten_work(self.control.records(company.id)):
+                self.work(queue, company.id)
 
     def close(self) -> None:
         """Finish what was accepted, close every part, leave the cache."""
+        self.stopping.set()
         self.doorbell.close()
         for tenant in self._tenants.values():
             tenant.committer.close()
@@ -132,15 +150,21 @@ class Runtime:
             neighbour_share=retrieval.neighbour_share,
             ef_search=retrieval.hnsw_ef_search,
         )
+
+        def ring(lanes: AbstractSet[Lane]) -> None:
+            for lane in lanes:
+                self.doorbell.ring(QUEUE_OF[lane], company_id)
+
         graph = GraphSettings(
             m=retrieval.hnsw_m, ef_construction=retrieval.hnsw_ef_construction, threads=available_cores()
         )
         return Tenant(
             records=records,
-            committer=GroupCommitter(records.database, records.clock),
+            committer=GroupCommitter(records.database, records.clock, ring),
             query=QueryService(records, snapshots, self.embedder, ranking),
-            index=IndexStage(records, blobs, self.cache, self.embedder, graph),
+            index=IndexStage(records, blobs, self.cache, self.embedder, graph, self.stopping.is_set),
             snapshots=snapshots,
+            ring=ring,
         )
 
     def _embed_stage(self, company_id: str) -> EmbedStage:
@@ -155,6 +179,7 @@ class Runtime:
             self.embedder,
             settings,
             on_embedded=lambda _: self.doorbell.ring(INDEX, company_id),
+            stopping=self.stopping.is_set,
         )
 
 

@@ -5,7 +5,6 @@ When data exists and no key is found the start is refused: a new key could not o
 """
 
 import base64
-import binascii
 import os
 import secrets
 from collections.abc import Mapping
@@ -34,7 +33,10 @@ def find_master_key(key_file: Path | None, store_id: str, environment: Mapping[s
         return None
     if path.stat().st_mode & 0o077:
         raise ConfigurationError(f"the key file {path} is readable by others; run chmod 600 on it")
-    return _decode(path.read_text(), str(path))
+    try:
+        return _decode(path.read_bytes(), str(path))
+    except OSError as error:
+        raise ConfigurationError(f"the key file {path} cannot be read: {error.strerror}; correct it") from None
 
 
 def generate_master_key(store_id: str) -> tuple[MasterKey, Path]:
@@ -47,6 +49,7 @@ def generate_master_key(store_id: str) -> tuple[MasterKey, Path]:
         out.write(base64.b64encode(key.secret) + b"\n")
         out.flush()
         os.fsync(out.fileno())
+    _fsync(path.parent)
     return key, path
 
 
@@ -55,10 +58,18 @@ def generated_key_path(store_id: str) -> Path:
     return user_config_path("ostraka") / "keys" / f"{store_id}.key"
 
 
-def _decode(text: str, source: str) -> MasterKey:
+def _fsync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _decode(text: str | bytes, source: str) -> MasterKey:
     try:
         secret = base64.b64decode(text.strip(), validate=True)
-    except binascii.Error:
+    except ValueError:  # not base64, or not even ASCII
         secret = b""
     if len(secret) != _KEY_BYTES:
         raise ConfigurationError(f"{source}: a master key is {_KEY_BYTES} bytes in base64; correct it")

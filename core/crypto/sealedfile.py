@@ -77,8 +77,9 @@ def open_to_file(
     header, rest = head[:HEADER_BYTES], head[HEADER_BYTES:]
     decryptor = Cobblestone256Decryptor(key, _context(header, where))
     size = 0
+    out = target.open("xb")  # one that exists is not ours to remove
     try:
-        with target.open("xb") as out:
+        with out:
             size += out.write(decryptor.update(rest))
             for chunk in stream:
                 size += out.write(decryptor.update(chunk))

@@ -53,12 +53,14 @@ class EmbedStage:
         embedder: Embedder,
         settings: EmbedSettings,
         on_embedded: Callable[[int], None],
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        """``on_embedded(rows)`` is called after each commit, to ring for the index stage."""
+        """``on_embedded(rows)`` is called after each commit; ``stopping()`` ends a drain after the batch at hand."""
         self._records = records
         self._embedder = embedder
         self._settings = settings
         self._on_embedded = on_embedded
+        self._stopping = stopping
 
     def drain(self, lane: Lane) -> int:
         """Embed until no row of the lane can be claimed; return how many were stored.
@@ -70,7 +72,7 @@ class EmbedStage:
             running: tuple[_Batch, Future[list[Vectors]]] | None = None
             try:
                 while True:
-                    batch = self._claim(lane)
+                    batch = None if self._stopping() else self._claim(lane)
                     future = runner.submit(self._embedder.embed_passages, batch.texts) if batch else None
                     if running:
                         stored += self._store(*running)

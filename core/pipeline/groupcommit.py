@@ -7,13 +7,15 @@ fails alone.
 
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
 
 from core import limits
 from core.clock import Clock
 from core.errors import OstrakaError, Unavailable
 from core.records.engine import Database
+from core.records.tables import Lane
 from core.records.writes import Accepted, WriteRequest, commit_writes
 
 _QUEUE_REQUESTS_MAX = 10_000
@@ -23,9 +25,11 @@ Waiting = tuple[WriteRequest, Future[Accepted]]
 class GroupCommitter:
     """One thread that commits what arrives. ``submit`` is safe from any thread."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, on_commit: Callable[[AbstractSet[Lane]], None]) -> None:
+        """``on_commit(lanes)`` is called after each commit with the lanes that got work."""
         self._database = database
         self._clock = clock
+        self._on_commit = on_commit
         self._waiting: queue.Queue[Waiting | None] = queue.Queue(_QUEUE_REQUESTS_MAX)
         self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
         self._thread.start()
@@ -84,5 +88,6 @@ class GroupCommitter:
             for _, future in batch:
                 future.set_exception(error)
         else:
+            self._on_commit({request.lane for request, _ in batch})
             for (_, future), answer in zip(batch, answers, strict=True):
                 future.set_result(answer)

@@ -15,7 +15,7 @@ from core import limits
 from core.embedding.runtime import Embedder
 from core.errors import NotFound, StaleGeneration
 from core.ids import new_id
-from core.pipeline.plans import Flush, plan_compaction, plan_flush, tier_of
+from core.pipeline.plans import Compaction, Flush, plan_compaction, plan_flush, tier_of
 from core.records.company import CompanyRecords, Namespace
 from core.records.leases import drop_lease, take_lease
 from core.records.overlay import masked_rows, purge_overdue
@@ -69,12 +69,15 @@ class IndexStage:
         cache: ShardCache,
         embedder: Embedder,
         graph: GraphSettings,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
+        """Build it; ``stopping()`` ends a drain after the shard at hand."""
         self._records = records
         self._blobs = blobs
         self._cache = cache
         self._embedder = embedder
         self._graph = graph
+        self._stopping = stopping
 
     def drain(self) -> int:
         """Flush every namespace that should be, until none should; return the number of flushes."""
@@ -86,14 +89,15 @@ class IndexStage:
             due = [(each.namespace_id, plan) for each in waiting if (plan := plan_flush(each, now))]
             done = sum(self._leased(f"flush-{ns}", _FLUSH_LEASE_S, self._flusher(ns, plan)) for ns, plan in due)
             flushes += done
-            if not done:
+            if not done or self._stopping():
                 return flushes
 
     def compact(self) -> int:
-        """Compact every namespace as far as the policy asks; return the number of compactions."""
+        """Compact every namespace as far as the policy asks; return the number of namespaces changed."""
         return sum(
             self._leased(f"compact-{namespace.id}", _COMPACTION_LEASE_S, self._compactor(namespace))
             for namespace in self._records.namespaces()
+            if self._next_compaction(namespace)
         )
 
     def _leased(self, name: str, lease_s: float, work: Callable[[], bool]) -> int:
@@ -148,21 +152,23 @@ class IndexStage:
 
     def _compact(self, namespace: Namespace) -> bool:
         changed = False
-        while True:
-            with self._records.database.read() as connection:
-                shards = live_shards(connection, namespace.id)
-                overlay = masked_rows(connection, namespace.id)
-                overdue = purge_overdue(connection, namespace.id, self._records.clock())
-            if len(shards) < limits.TIER_FACTOR and not overlay:
-                return changed
-            held = self._held(namespace, shards, overlay)
-            masked = {shard: len(rows) for shard, rows in held.items()}
-            plan = plan_compaction(shards, masked, overdue=overdue)
-            if plan is None:
-                self._forget_absent(namespace, set(overlay).difference(*held.values()))
-                return changed
+        while not self._stopping() and (plan := self._next_compaction(namespace)):
             self._rewrite(namespace, plan.shards)
             changed = True
+        return changed
+
+    def _next_compaction(self, namespace: Namespace) -> Compaction | None:
+        with self._records.database.read() as connection:
+            shards = live_shards(connection, namespace.id)
+            overlay = masked_rows(connection, namespace.id)
+            overdue = purge_overdue(connection, namespace.id, self._records.clock())
+        if len(shards) < limits.TIER_FACTOR and not overlay:
+            return None
+        held = self._held(namespace, shards, overlay)
+        plan = plan_compaction(shards, {shard: len(rows) for shard, rows in held.items()}, overdue=overdue)
+        if plan is None:
+            self._forget_absent(namespace, set(overlay).difference(*held.values()))
+        return plan
 
     def _rewrite(self, namespace: Namespace, replaced: Sequence[ShardRecord]) -> None:
         rows = sorted(row for shard in replaced for row in self._shard_ids(namespace, shard))

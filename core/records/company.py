@@ -43,6 +43,10 @@ class CompanyRecords:
         """The company's opaque id."""
         return self.key.company
 
+    def known(self, name: str) -> Namespace | None:
+        """Return a namespace that this process has open, without asking the store."""
+        return self._by_name.get(name)
+
     def namespace(self, name: str) -> Namespace:
         """Return a live namespace by name. Raises ``NotFound``, ``IntegrityError``."""
         if known := self._by_name.get(name):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, insert, select
 
 from core.clock import Clock, now_us
 from core.crypto.keys import MasterKey, new_secret, unwrap_company_key, wrap_company_key
@@ -54,28 +54,8 @@ class ControlStore:
 
     def create_company(self, name: str) -> Company:
         """Create a company with its own key. Raises ``Conflict`` when the name is taken."""
-        company = Company(new_id("co"), name, self.clock())
-        handle = self.master.handle("company", name)
         with self.database.write() as connection:
-            if connection.execute(select(companies.c.id).where(companies.c.handle == handle)).first():
-                raise Conflict(f"company {name!r} exists; choose another name", field="name")
-            connection.execute(
-                insert(companies).values(
-                    id=company.id,
-                    handle=handle,
-                    sealed_name=self.master.seal(name.encode(), "company", company.id),
-                    created_at=company.created_at,
-                )
-            )
-            connection.execute(
-                insert(company_keys).values(
-                    company_id=company.id,
-                    version=1,
-                    wrapped=wrap_company_key(self.master, company.id, 1, new_secret()),
-                    created_at=company.created_at,
-                )
-            )
-        return company
+            return _insert_company(connection, self.master, name, self.clock())
 
     def find_company(self, name: str) -> Company:
         """Return the company of that name. Raises ``NotFound``."""
@@ -129,18 +109,30 @@ def open_control(
             row = connection.execute(select(store)).first()
         if row is None:
             return _create(settings, environment, database, root, clock)
-    master = find_master_key(settings.storage.key_file, row.id, environment)
+    try:
+        master = _master_key(settings, environment, root, row.id, row.master_key_id)
+    except OstrakaError:
+        database.close()
+        raise
+    return ControlStore(database, master, root, clock)
+
+
+def _master_key(
+    settings: Settings, environment: Mapping[str, str], root: Path, store_id: str, key_id: str
+) -> MasterKey:
+    """Return the key that the store's data is sealed with."""
+    master = find_master_key(settings.storage.key_file, store_id, environment)
     if master is None:
         raise ConfigurationError(
-            f"the data in {root} is sealed with master key {row.master_key_id}, and no key was found: set "
-            f"{ENV_VARIABLE} or [storage] key_file, or put the generated key back at {generated_key_path(row.id)}"
+            f"the data in {root} is sealed with master key {key_id}, and no key was found: set "
+            f"{ENV_VARIABLE} or [storage] key_file, or put the generated key back at {generated_key_path(store_id)}"
         )
-    if master.key_id != row.master_key_id:
+    if master.key_id != key_id:
         raise ConfigurationError(
-            f"the data in {root} is sealed with master key {row.master_key_id}, the configured one is "
+            f"the data in {root} is sealed with master key {key_id}, the configured one is "
             f"{master.key_id}; configure the right key"
         )
-    return ControlStore(database, master, root, clock)
+    return master
 
 
 def _create(
@@ -158,5 +150,17 @@ def _create(
     control = ControlStore(database, master, root, clock, generated)
     with database.write() as connection:
         connection.execute(insert(store).values(id=store_id, master_key_id=master.key_id, created_at=clock()))
-    control.create_company(DEFAULT_COMPANY)
+        _insert_company(connection, master, DEFAULT_COMPANY, clock())
     return control
+
+
+def _insert_company(connection: Connection, master: MasterKey, name: str, now: int) -> Company:
+    company = Company(new_id("co"), name, now)
+    handle = master.handle("company", name)
+    if connection.execute(select(companies.c.id).where(companies.c.handle == handle)).first():
+        raise Conflict(f"company {name!r} exists; choose another name", field="name")
+    sealed_name = master.seal(name.encode(), "company", company.id)
+    connection.execute(insert(companies).values(id=company.id, handle=handle, sealed_name=sealed_name, created_at=now))
+    wrapped = wrap_company_key(master, company.id, 1, new_secret())
+    connection.execute(insert(company_keys).values(company_id=company.id, version=1, wrapped=wrapped, created_at=now))
+    return company

@@ -52,24 +52,11 @@ def dense_weight(weight_dense: float, coverage: float) -> float:
     """Return the dense arm's weight for one query: ``weight_dense`` times ``coverage``, both in [0, 1].
 
     ``coverage`` is the share of the query's characters that the model's vocabulary can represent
-    (``query_coverage``). A vector can only speak for what the model read: an English model sees
+    (``Embedder.coverage``). A vector can only speak for what the model read: an English model sees
     three of five Chinese characters as one and the same unknown token. Neutral between languages: it is
     1 for any text that the model's own tokenizer takes in, whatever the script.
     """
     return min(max(weight_dense, 0.0), 1.0) * min(max(coverage, 0.0), 1.0)
-
-
-def query_coverage(offsets: Sequence[tuple[int, int]], unknown: Sequence[bool]) -> float:
-    """Return the share of a query's characters inside known tokens, 1.0 when it has no token.
-
-    ``offsets``: each token's first and last + 1 character (empty for special tokens, which do not count);
-    ``unknown``: whether the token is the vocabulary's unknown one. Both as a tokenizer reports them,
-    without padding. Raises ``ValueError`` when the lengths differ.
-    """
-    lengths = [end - start for start, end in offsets]
-    total = sum(lengths)
-    known = sum(length for length, lost in zip(lengths, unknown, strict=True) if not lost)
-    return known / total if total else 1.0
 
 
 def lend_to_neighbours(

@@ -11,9 +11,10 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -39,13 +40,20 @@ class ShardCache:
         mark = hashlib.sha256(str(data_directory.resolve()).encode()).hexdigest()[:16]
         self.root = base / f"ostraka-{os.getuid()}-{mark}"
         self.bytes_max = bytes_max
-        self._users = _open_private(base / f"{self.root.name}.lock")
+        try:
+            self._users = _open_private(base / f"{self.root.name}.lock")
+        except OSError as error:
+            raise ConfigurationError(f"[cache] path: {base} cannot be used: {error.strerror}; choose another") from None
         if _lock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB):
             shutil.rmtree(self.root, ignore_errors=True)
         fcntl.flock(self._users, fcntl.LOCK_SH)
+        try:
+            _make_private(self.root)
+        except ConfigurationError:
+            os.close(self._users)
+            raise
         for folder in ("shards", "work"):
-            (self.root / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.root.chmod(0o700)
+            (self.root / folder).mkdir(exist_ok=True, mode=0o700)
 
     def __enter__(self) -> Self:
         return self
@@ -71,8 +79,7 @@ class ShardCache:
         what ``fill`` raises, and ``Unavailable`` when the tmpfs is full; nothing half-made stays.
         """
         folder = self.root / "shards" / shard
-        if folder.is_dir():
-            os.utime(folder)
+        if _touch(folder):
             return folder
         with FileLock(self.root / "work" / f"{shard}.lock"):
             if not folder.is_dir():
@@ -138,6 +145,24 @@ def _open_private(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
+def _make_private(folder: Path) -> None:
+    """Make a folder that only we can enter; the directory around it may be everybody's, as /dev/shm is."""
+    folder.mkdir(exist_ok=True, mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise ConfigurationError(f"[cache] path: {folder} belongs to somebody else; remove it or choose another path")
+    folder.chmod(0o700)
+
+
+def _touch(folder: Path) -> bool:
+    """Mark a shard as used just now; say whether it is there."""
+    try:
+        os.utime(folder)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def _lock(descriptor: int, how: int) -> bool:
     try:
         fcntl.flock(descriptor, how)
@@ -147,7 +172,12 @@ def _lock(descriptor: int, how: int) -> bool:
 
 
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    total = 0
+    for parent, _, names in os.walk(folder):  # what another process removes meanwhile counts nothing
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += (Path(parent) / name).lstat().st_size
+    return total
 
 
 def _opened_at(folder: Path) -> float:

@@ -74,23 +74,31 @@ class TextView:
             raise InvalidInput("depth must be at least 1", field="depth")
         if self._closed:
             raise ValueError("search on a closed text view")
+        searcher = self._searcher  # our own reference: another thread may close the view meanwhile
         clauses = query_clauses(query)
-        if self._searcher is None or self._searcher.num_docs == 0 or not clauses:
+        if searcher is None or not clauses or (allowed is not None and allowed.size == 0):
             return _no_hits()
-        if allowed is not None and allowed.size == 0:
-            return _no_hits()
-        return self._collect(self._build_query(clauses), depth, allowed, excluded)
+        return self._collect(searcher, self._build_query(clauses), depth, allowed, excluded)
 
     def close(self) -> None:
-        """Let go of the index and remove its directory; a second call does nothing."""
+        """Let go of the index and remove its directory; a second call does nothing.
+
+        A search under way in another thread finishes: its files stay mapped until then.
+        """
         self._searcher = None
         self._closed = True
         shutil.rmtree(self._directory, ignore_errors=True)
 
-    def _collect(self, query: tantivy.Query, depth: int, allowed: Ids | None, excluded: Ids | None) -> Hits:
+    def _collect(
+        self,
+        searcher: tantivy.Searcher,
+        query: tantivy.Query,
+        depth: int,
+        allowed: Ids | None,
+        excluded: Ids | None,
+    ) -> Hits:
         """Fetch more and more of the ranking until ``depth`` hits pass the filters and their ties are in."""
-        assert self._searcher is not None  # noqa: S101 - search has checked
-        total = self._searcher.num_docs
+        total = searcher.num_docs
         first = limit = depth + 1 + (min(excluded.size, depth) if excluded is not None else 0)
         if allowed is not None:
             expected = first * total // allowed.size  # hits to read if filter and query are unrelated
@@ -100,7 +108,7 @@ class TextView:
                 limit = expected + expected // 4
         while True:
             limit = min(limit, total)
-            ids, scores = self._fetch(query, limit)
+            ids, scores = _fetch(searcher, query, limit)
             exhausted = ids.size < limit or limit == total
             lowest = scores[-1] if scores.size else np.float32(0)
             kept = _passing(ids, allowed, excluded)
@@ -111,12 +119,6 @@ class TextView:
             limit *= _FETCH_GROWTH
             if allowed is not None and ids.size < depth and limit > max(SKIPPED_MAX, allowed.size):
                 query, allowed, limit = self._restrict(query, allowed), None, first  # filter and query clash
-
-    def _fetch(self, query: tantivy.Query, limit: int) -> Hits:
-        assert self._searcher is not None  # noqa: S101 - search has checked
-        hits = self._searcher.search(query, limit, count=False).hits
-        ids = self._searcher.fast_field_values(ID_FIELD, [address for _, address in hits])
-        return np.array(ids, dtype=np.uint64), np.array([score for score, _ in hits], dtype=np.float32)
 
     def _build_query(self, clauses: Sequence[Clause]) -> tantivy.Query:
         stemmer = english_stemmer()  # one per search: sharing it between threads is nowhere promised
@@ -136,7 +138,7 @@ class TextView:
             return tantivy.Query.term_query(self._schema, TEXT_FIELD, terms[0], "freq")
         phrase = tantivy.Query.phrase_query(self._schema, TEXT_FIELD, list(terms))
         # BM25 adds up the rarity of a phrase's words; their mean is at most that of the exact compound,
-        # which stands wherever its parts do. So the exact token comes before what merely contains it.
+        # which is in no text without its parts. So the exact token comes before what merely contains it.
         return tantivy.Query.boost_query(phrase, 1 / len(terms))
 
     def _restrict(self, query: tantivy.Query, allowed: Ids) -> tantivy.Query:
@@ -154,6 +156,12 @@ def _any_of(queries: list[tantivy.Query]) -> tantivy.Query:
 
 def _no_hits() -> Hits:
     return np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.float32)
+
+
+def _fetch(searcher: tantivy.Searcher, query: tantivy.Query, limit: int) -> Hits:
+    hits = searcher.search(query, limit, count=False).hits
+    ids = searcher.fast_field_values(ID_FIELD, [address for _, address in hits])
+    return np.array(ids, dtype=np.uint64), np.array([score for score, _ in hits], dtype=np.float32)
 
 
 def _passing(ids: Ids, allowed: Ids | None, excluded: Ids | None) -> NDArray[np.bool_]:

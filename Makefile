@@ -1,0 +1,63 @@
+# Ostraka: `make serve` runs it, `make test` proves it. Each target installs what it needs, pinned.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+SOURCES := api benchmarks cli core sdk tests workers
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+serve: $(VENV)/.server ## run the server on 127.0.0.1:3300 (ARGS="--port 4000 --data DIR" passes flags on)
+	$(BIN)/ostraka serve $(ARGS)
+
+demo: $(VENV)/.server ## load a small conversation, search it, show answers and times
+	$(BIN)/ostraka demo $(ARGS)
+
+test: $(VENV)/.dev ## run every test
+	$(BIN)/ostraka models fetch
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev ## format, lint, types, import rules
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: $(VENV)/.dev ## format and fix what can be fixed
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+bench: $(VENV)/.dev ## measure; writes benchmarks/results.json (ARGS="--help" lists sizes and data)
+	$(BIN)/ostraka models fetch
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## remove what was built, but no data
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# hnswlib is the only package that is compiled here (no wheels exist), so a C++ compiler is needed.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	--only-binary :all: --no-binary hnswlib -c constraints.txt
+
+$(VENV)/.python:
+	@command -v c++ >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq g++ python3-dev; } \
+		|| { echo "a C++ compiler is needed: install g++ (Debian: apt install g++ python3-dev)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.server: $(VENV)/.python pyproject.toml constraints.txt sdk/pyproject.toml
+	@echo "installing (about a minute, once)"
+	$(INSTALL) hatchling editables setuptools wheel pybind11 numpy
+	$(INSTALL) --no-build-isolation -e . -e sdk
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.server
+	$(INSTALL) --no-build-isolation -e '.[dev]' -e sdk
+	@touch $@
+
+.PHONY: help serve demo test check fmt bench clean

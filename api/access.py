@@ -1,0 +1,101 @@
+"""Who may do what: the one place where a credential becomes access to a company's data."""
+
+import hashlib
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from anyio import to_thread
+from fastapi import Request
+
+from core.errors import Unauthenticated
+from core.records.apikeys import SCOPES, Principal, authenticate, has_keys
+from core.records.company import Namespace
+from core.records.control import DEFAULT_COMPANY, ControlStore
+from core.runtime import Runtime, Tenant
+
+_TRUST_S: Final = 1.0  # a revoked key stops working within this time in every process
+
+
+@dataclass(frozen=True)
+class Access:
+    """A caller's access: the company's parts, and the credential that bounds them."""
+
+    principal: Principal
+    tenant: Tenant
+
+    def read(self, name: str) -> Namespace:
+        """Return a namespace to read. Raises ``Forbidden``, ``NotFound``."""
+        return self._namespace("read", name)
+
+    def write(self, name: str) -> Namespace:
+        """Return an existing namespace to write. Raises ``Forbidden``, ``NotFound``."""
+        return self._namespace("write", name)
+
+    async def write_or_create(self, name: str) -> Namespace:
+        """Return a namespace to write, made on the first write. Raises ``Forbidden``."""
+        self.principal.require("write")
+        self.principal.require_namespace(name)
+        records = self.tenant.records
+        known = records.known(name)
+        return known if known is not None else await to_thread.run_sync(records.ensure_namespace, name)
+
+    def _namespace(self, scope: str, name: str) -> Namespace:
+        self.principal.require(scope)
+        self.principal.require_namespace(name)
+        return self.tenant.records.namespace(name)
+
+
+class Gatekeeper:
+    """Authenticates requests; answers are trusted for a second."""
+
+    def __init__(self, runtime: Runtime, *, anonymous_allowed: bool) -> None:
+        """``anonymous_allowed``: the server listens on loopback only and the settings do not forbid it."""
+        self._runtime = runtime
+        self._anonymous_allowed = anonymous_allowed
+        self._known: dict[bytes, tuple[float, Principal]] = {}
+        self._anonymous: tuple[float, Principal | None] = (0.0, None)
+
+    async def __call__(self, request: Request) -> Access:
+        """Return the caller's access. Raises ``Unauthenticated``."""
+        key = _presented_key(request)
+        principal = await (self._anonymously() if key is None else self._by_key(key))
+        return Access(principal, self._runtime.tenant(principal.company_id))
+
+    async def _by_key(self, key: str) -> Principal:
+        now = time.monotonic()
+        digest = hashlib.sha256(key.encode()).digest()
+        known = self._known.get(digest)
+        if known and known[0] > now:
+            return known[1]
+        self._known.pop(digest, None)
+        principal = await to_thread.run_sync(authenticate, self._runtime.control, key)
+        self._known = {each: entry for each, entry in self._known.items() if entry[0] > now}
+        self._known[digest] = (now + _TRUST_S, principal)
+        return principal
+
+    async def _anonymously(self) -> Principal:
+        now = time.monotonic()
+        until, principal = self._anonymous
+        if until <= now:
+            principal = await to_thread.run_sync(_developer, self._runtime.control) if self._anonymous_allowed else None
+            self._anonymous = (now + _TRUST_S, principal)
+        if principal is None:
+            raise Unauthenticated("send an API key as `Authorization: Bearer …` or `x-api-key`")
+        return principal
+
+
+def _developer(control: ControlStore) -> Principal | None:
+    """Return the principal of a server without keys: everything, in the default company."""
+    if has_keys(control):
+        return None
+    return Principal(control.find_company(DEFAULT_COMPANY).id, None, frozenset(SCOPES), ("*",))
+
+
+def _presented_key(request: Request) -> str | None:
+    scheme, _, credential = request.headers.get("authorization", "").partition(" ")
+    if scheme:
+        if scheme.lower() != "bearer" or not credential:
+            raise Unauthenticated("the Authorization header must read `Bearer <key>`")
+        return credential.strip()
+    return request.headers.get("x-api-key")

@@ -1,0 +1,74 @@
+"""The FastAPI application: thin routes over the core."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any, Final
+
+from anyio import CapacityLimiter
+from fastapi import FastAPI
+
+from api import problems
+from api.access import Gatekeeper
+from api.bodies import BodyLimit
+from api.metrics import Metrics
+from api.routes import health, jobs, namespaces, reading, searching, writing
+from api.schemas import AddMemory
+from core.runtime import Runtime
+
+_DESCRIPTION: Final = """
+Self-hosted, encrypted memory for AI agents. Write what an agent learns; ask what is known.
+
+Errors are RFC 9457 problem documents with a stable `code`. Times are RFC 3339.
+"""
+
+
+def create_app(runtime: Runtime, *, anonymous_allowed: bool, ping_redis: Callable[[], bool]) -> FastAPI:
+    """Return the application over an open runtime.
+
+    ``anonymous_allowed`` says that calls without a key may come in, which only a loopback server may grant;
+    ``ping_redis`` says whether Redis answers.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        app.state.search_limiter = CapacityLimiter(runtime.settings.server.search_threads)
+        yield
+
+    app = FastAPI(
+        title="Ostraka",
+        version=version("ostraka-server"),
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        responses=problems.documented(),
+    )
+    app.state.runtime = runtime
+    app.state.version = app.version
+    app.state.started = time.monotonic()
+    app.state.ping_redis = ping_redis
+    app.state.metrics = Metrics(runtime)
+    app.state.gatekeeper = Gatekeeper(runtime, anonymous_allowed=anonymous_allowed)
+    app.add_middleware(BodyLimit)
+    problems.install(app)
+    for module in (searching, writing, reading, jobs, namespaces, health):
+        app.include_router(module.router)
+    _complete_openapi(app)
+    return app
+
+
+def _complete_openapi(app: FastAPI) -> None:
+    """Add the schemas that routes refer to by name, and how to authenticate."""
+    generated: dict[str, Any] = app.openapi()
+    components = generated.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    for model in (problems.Problem, AddMemory):
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(schema.pop("$defs", {}))
+        schemas.setdefault(model.__name__, schema)
+    components["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    }
+    generated["security"] = [{"bearer": []}, {"apiKey": []}, {}]
+    app.openapi_schema = generated

@@ -1,0 +1,123 @@
+"""Errors as RFC 9457 problem documents: one table from the core's errors to HTTP status codes."""
+
+from http import HTTPStatus
+from typing import Any, Final
+
+import orjson
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from core import errors
+
+log = structlog.get_logger()
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+# First match wins, so subclasses come before their parents.
+STATUS: Final[tuple[tuple[type[errors.OstrakaError], int], ...]] = (
+    (errors.TooLarge, 413),
+    (errors.InvalidInput, 422),
+    (errors.Unauthenticated, 401),
+    (errors.Forbidden, 403),
+    (errors.NotFound, 404),
+    (errors.Conflict, 409),
+    (errors.Busy, 429),
+    (errors.Unavailable, 503),
+    (errors.StaleGeneration, 503),
+    (errors.IntegrityError, 500),
+    (errors.OstrakaError, 500),
+)
+
+
+class FieldProblem(BaseModel):
+    """One fault of a request."""
+
+    field: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem document."""
+
+    type: str = Field("about:blank", examples=["about:blank"])
+    title: str = Field(examples=["Unprocessable Content"])
+    status: int = Field(examples=[422])
+    code: str = Field(description="Stable name of the problem; see docs/errors.md.", examples=["invalid_input"])
+    detail: str = Field(description="What is wrong and what to do.", examples=["content: must not be blank"])
+    errors: list[FieldProblem] = Field(default_factory=list)
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    faults: list[dict[str, str]] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """Return a problem response."""
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": code, "detail": detail}
+    return Response(
+        orjson.dumps({**body, "errors": faults or []}), status_code=status, media_type=MEDIA_TYPE, headers=headers
+    )
+
+
+def faults_of(error: Any) -> list[dict[str, str]]:
+    """Return a validation error's faults, without the input they were found in."""
+    faults = []
+    for fault in error.errors():
+        place = [str(part) for part in fault["loc"] if part not in {"body", "query", "path", "header"}]
+        faults.append({"field": ".".join(place) or "body", "detail": fault["msg"].removeprefix("Value error, ")})
+    return faults
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return OpenAPI entries for the problems a route may answer, beyond those every route may."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": content}
+        for status in sorted({400, 401, 403, 413, 422, 429, 500, 503, *statuses})
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of the application a problem document."""
+
+    async def on_ostraka(_: Request, error: Exception) -> Response:
+        assert isinstance(error, errors.OstrakaError)  # noqa: S101 - registered for this type only
+        status = next(status for kind, status in STATUS if isinstance(error, kind))
+        if status >= 500:
+            log.error("request_failed", code=error.reason)
+        headers = {}
+        if isinstance(error, errors.Busy):
+            headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+        if status == 401:
+            headers["WWW-Authenticate"] = 'Bearer realm="ostraka"'
+        faults = [{"field": error.field, "detail": error.message}] if error.field else []
+        return problem(status, error.reason, error.message, faults, headers)
+
+    async def on_validation(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type only
+        faults = faults_of(error)
+        if any(fault["type"] == "json_invalid" for fault in error.errors()):
+            return problem(400, "malformed_json", "the body is not valid JSON; correct it", faults)
+        detail = "; ".join(f"{fault['field']}: {fault['detail']}" for fault in faults[:5])
+        return problem(422, errors.InvalidInput.code, detail, faults)
+
+    async def on_http(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type only
+        code = {404: "no_such_route", 405: "method_not_allowed", 400: "malformed_json"}.get(error.status_code, "http")
+        headers = dict(error.headers) if error.headers else None
+        return problem(error.status_code, code, str(error.detail), headers=headers)
+
+    async def on_bug(_: Request, error: Exception) -> Response:
+        log.error("request_crashed", error=type(error).__name__)
+        return problem(500, errors.OstrakaError.code, "the server failed; its log names the kind of error")
+
+    app.add_exception_handler(errors.OstrakaError, on_ostraka)
+    app.add_exception_handler(RequestValidationError, on_validation)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(Exception, on_bug)

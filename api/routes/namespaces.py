@@ -1,0 +1,81 @@
+"""Namespaces: what is remembered apart."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from api.access import Access
+from api.answers import answer
+from api.problems import documented
+from api.routes.dependencies import Caller
+from api.schemas import NamespaceList, NamespaceView, WhoAmI
+from core.clock import to_datetime
+from core.memory import Name
+from core.records.company import Namespace
+from core.records.reading import count_shards, count_states
+from core.records.shardlist import namespace_state
+from core.records.tables import State
+
+router = APIRouter(prefix="/v1", tags=["namespaces"])
+
+
+@router.get("/namespaces", response_model=NamespaceList, responses=documented(), summary="List namespaces")
+def list_all(caller: Caller) -> Response:
+    """Return the namespaces that the credential covers."""
+    caller.principal.require("read")
+    covered = [each for each in caller.tenant.records.namespaces() if caller.principal.covers(each.name)]
+    return answer({"namespaces": [_body(caller, namespace) for namespace in covered]})
+
+
+@router.get("/namespaces/{name}", response_model=NamespaceView, responses=documented(404), summary="Read a namespace")
+def get(name: Name, caller: Caller) -> Response:
+    """Return a namespace in numbers."""
+    return answer(_body(caller, caller.read(name)))
+
+
+@router.put("/namespaces/{name}", response_model=NamespaceView, responses=documented(), summary="Create a namespace")
+async def put(name: Name, caller: Caller) -> Response:
+    """Create a namespace, or leave the one that is there as it is."""
+    return answer(_body(caller, await caller.write_or_create(name)))
+
+
+@router.delete("/namespaces/{name}", status_code=204, responses=documented(404), summary="Destroy a namespace")
+def delete(name: Name, caller: Caller) -> Response:
+    """Destroy a namespace's key and content. What remains in files can never be opened again. Needs `admin`."""
+    caller.principal.require("admin")
+    caller.write(name)
+    caller.tenant.records.delete_namespace(name)
+    return Response(status_code=204)
+
+
+@router.get("/whoami", response_model=WhoAmI, responses=documented(), tags=["server"], summary="Check a credential")
+async def whoami(caller: Caller) -> Response:
+    """Return what the credential at hand may do."""
+    principal = caller.principal
+    return answer(
+        {
+            "company": principal.company_id,
+            "key_id": principal.key_id,
+            "scopes": sorted(principal.scopes),
+            "namespaces": list(principal.patterns),
+        }
+    )
+
+
+def _body(caller: Access, namespace: Namespace) -> dict[str, Any]:
+    with caller.tenant.records.database.read() as connection:
+        states = count_states(connection, namespace.id)
+        count, size = count_shards(connection, namespace.id)
+        state = namespace_state(connection, namespace.id)
+    return {
+        "name": namespace.name,
+        "id": namespace.public_id,
+        "created_at": to_datetime(namespace.created_at),
+        "memories": sum(states.values()) - states[State.DELETED],
+        "states": states,
+        "shards": count,
+        "bytes": size,
+        "model": state.fingerprint if state else None,
+        "generation": state.generation if state else 0,
+    }

@@ -1,0 +1,184 @@
+"""Writing memories: one, many, a new version, away with them."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import orjson
+from anyio import to_thread
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from api.answers import answer
+from api.bulk import BulkLines, parse_bulk
+from api.idempotency import IdempotencyKey, idempotency
+from api.problems import documented
+from api.routes.dependencies import Caller, NamespaceParameter
+from api.schemas import (
+    ADD_EXAMPLE,
+    AddAnswer,
+    AddMemory,
+    BulkAnswer,
+    DeleteAnswer,
+    Memory,
+    PatchMemory,
+    memory_body,
+)
+from api.scopes import delete_scope
+from api.waiting import wait_for_job
+from core.errors import Conflict, InvalidInput
+from core.memory import NewMemory
+from core.pipeline.forgetting import delete_matching
+from core.records.company import Namespace
+from core.records.deletion import delete_memory
+from core.records.reading import MemoryView, get_memory
+from core.records.tables import Lane
+from core.records.writes import Accepted, Idempotency, WriteRequest
+from core.runtime import Tenant
+
+router = APIRouter(prefix="/v1", tags=["memory"])
+
+_WAIT_S = 30.0
+_PATCH_TRIES = 5
+_BULK_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "NDJSON (one memory a line) or a JSON list; each item as in POST /v1/memory.",
+        "content": {
+            "application/x-ndjson": {
+                "schema": {"type": "string"},
+                "example": orjson.dumps(ADD_EXAMPLE).decode() + "\n",
+            },
+            "application/json": {
+                "schema": {"type": "array", "items": {"$ref": "#/components/schemas/AddMemory"}},
+                "example": [ADD_EXAMPLE],
+            },
+        },
+    }
+}
+
+
+@router.post(
+    "/memory",
+    status_code=202,
+    response_model=AddAnswer,
+    responses={201: {"model": AddAnswer, "description": "Searchable (with wait)."}, **documented(404, 409)},
+    summary="Remember something",
+)
+async def add(
+    body: AddMemory,
+    request: Request,
+    caller: Caller,
+    key: IdempotencyKey = None,
+    wait: Annotated[bool, Query(description="Answer 201 once it is searchable.")] = False,
+) -> Response:
+    """Accept one memory. The answer comes after it is durable; it is searchable a moment later."""
+    namespace = await caller.write_or_create(body.namespace)
+    once = await idempotency(request, namespace, key)
+    accepted = await _commit(caller.tenant, namespace, [body], Lane.INTERACTIVE, once)
+    state = "pending"
+    if wait:
+        job = await wait_for_job(caller.tenant.records, accepted.job_id, _WAIT_S)
+        state = job.state if job.finished_at else state
+    body_out = {"id": accepted.ids[0], "job_id": accepted.job_id, "state": state}
+    return answer(body_out, 201 if state == "indexed" else 202)
+
+
+@router.post(
+    "/memory/bulk",
+    status_code=202,
+    response_model=BulkAnswer,
+    responses=documented(404, 409, 415),
+    summary="Remember much at once",
+    openapi_extra=_BULK_BODY,
+)
+async def add_bulk(request: Request, caller: Caller, key: IdempotencyKey = None) -> Response:
+    """Accept up to 10,000 memories of one namespace as one job.
+
+    Lines that are wrong are rejected by number; the others are accepted, all or nothing.
+    """
+    body = await request.body()
+    lines: BulkLines = await to_thread.run_sync(parse_bulk, body, request.headers.get("content-type", ""))
+    namespace = await caller.write_or_create(lines.namespace)
+    once = await idempotency(request, namespace, key)
+    rejected = [{"line": each.line, "code": each.code, "detail": each.detail} for each in lines.rejected]
+    kept = {"accepted": len(lines.items), "rejected": rejected}
+    accepted = await _commit(caller.tenant, namespace, lines.items, Lane.BULK, once, kept)
+    return answer({"job_id": accepted.job_id, **accepted.answer}, 202)
+
+
+@router.patch("/memory/{memory_id}", response_model=Memory, responses=documented(404, 409), summary="Change a memory")
+async def patch(memory_id: str, body: PatchMemory, namespace: NamespaceParameter, caller: Caller) -> Response:
+    """Write a new version with some fields changed; the old one stays in the history."""
+    opened = caller.write(namespace)
+    records = caller.tenant.records
+    for attempt in range(_PATCH_TRIES):
+        current = await to_thread.run_sync(get_memory, records, opened, memory_id)
+        item = _patched(current, body, records.clock())
+        request = WriteRequest(opened, [item], Lane.INTERACTIVE, replaces_row=current.row)
+        try:
+            await asyncio.wrap_future(caller.tenant.committer.submit(request))
+            break
+        except Conflict:
+            if attempt == _PATCH_TRIES - 1:
+                raise
+    return answer(memory_body(await to_thread.run_sync(get_memory, records, opened, memory_id)))
+
+
+@router.delete("/memory/{memory_id}", status_code=204, responses=documented(404), summary="Forget a memory")
+async def delete(memory_id: str, namespace: NamespaceParameter, caller: Caller) -> Response:
+    """Delete a memory with all its versions; no later answer contains it."""
+    opened = caller.write(namespace)
+    await to_thread.run_sync(delete_memory, caller.tenant.records, opened, memory_id)
+    return Response(status_code=204)
+
+
+@router.delete("/memory", response_model=DeleteAnswer, responses=documented(404), summary="Forget what matches")
+async def delete_many(
+    namespace: NamespaceParameter,
+    caller: Caller,
+    session: Annotated[str | None, Query(description="Only this session.")] = None,
+    tags: Annotated[list[str] | None, Query(description="Only memories with all these tags.")] = None,
+    filter: Annotated[str | None, Query(description="A metadata filter as JSON.")] = None,  # noqa: A002 - the contract's name
+) -> Response:
+    """Delete every memory that matches all the conditions given; at least one must be."""
+    scope = delete_scope(session, tags or [], filter)
+    if scope.is_open:
+        raise InvalidInput(
+            "name a session, tags or a filter; to delete everything use DELETE /v1/namespaces/{name}", field="filter"
+        )
+    opened = caller.write(namespace)
+    deleted = await to_thread.run_sync(delete_matching, caller.tenant.records, opened, scope)
+    return answer({"deleted": deleted})
+
+
+async def _commit(
+    tenant: Tenant,
+    namespace: Namespace,
+    items: Sequence[NewMemory],
+    lane: Lane,
+    once: Idempotency | None,
+    kept: dict[str, Any] | None = None,
+) -> Accepted:
+    request = WriteRequest(namespace, items, lane, once, kept or {})
+    return await asyncio.wrap_future(tenant.committer.submit(request))
+
+
+def _patched(current: MemoryView, body: PatchMemory, now: int) -> NewMemory:
+    """Return the memory that a patch makes of the present version; its remaining life goes on."""
+    kept: dict[str, Any] = {
+        "id": current.id,
+        "content": current.content,
+        "metadata": current.metadata,
+        "session": current.session,
+        "tags": current.tags,
+        "importance": current.importance,
+        "occurred_at": current.occurred_at,
+    }
+    if current.expires_at is not None:
+        kept["ttl_seconds"] = max(1, round(current.expires_at.timestamp() - now / 1e6))
+    changed = {name: getattr(body, name) for name in body.model_fields_set}
+    empty: dict[str, Any] = {"metadata": {}, "tags": []}
+    return NewMemory.model_validate(
+        kept | {name: empty.get(name) if value is None else value for name, value in changed.items()}
+    )

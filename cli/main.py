@@ -1,0 +1,80 @@
+"""The ``ostraka`` command. The only place that composes API, workers and core."""
+
+import os
+
+# Threads of ours run side by side; a matrix product that starts its own would only fight them.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from typing import Annotated
+
+import typer
+
+from cli import companies, keys, models
+from cli.options import Config, Data, settings_of
+from core.errors import OstrakaError
+
+app = typer.Typer(name="ostraka", help="Self-hosted, encrypted memory for AI agents.", no_args_is_help=True)
+app.add_typer(companies.app, name="companies")
+app.add_typer(keys.app, name="keys")
+app.add_typer(models.app, name="models")
+
+
+@app.command()
+def serve(
+    config: Config = None,
+    data: Data = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
+) -> None:
+    """Run everything: the API, one worker, a private Redis."""
+    from cli.serving import run_embedded  # noqa: PLC0415 - other commands need no web server
+
+    settings = settings_of(config, data, host=host, port=port)
+    models.prepare(settings)
+    run_embedded(settings)
+
+
+@app.command()
+def api(
+    config: Config = None,
+    data: Data = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
+) -> None:
+    """Run the API and the query service; workers and Redis run elsewhere."""
+    from cli.serving import run_api  # noqa: PLC0415
+
+    settings = settings_of(config, data, host=host, port=port)
+    models.prepare(settings)
+    run_api(settings)
+
+
+@app.command()
+def worker(
+    config: Config = None,
+    data: Data = None,
+    queues: Annotated[str, typer.Option(help="Queues to serve, comma-separated.")] = "embed,embed-bulk,index,maintain",
+    nice: Annotated[int, typer.Option(help="Priority below other processes.", min=0, max=19)] = 0,
+) -> None:
+    """Run a worker process."""
+    from core.pipeline.doorbell import QUEUES  # noqa: PLC0415
+    from workers.worker import run_worker  # noqa: PLC0415
+
+    names = queues.split(",")
+    if unknown := set(names) - set(QUEUES):
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: choose from {', '.join(QUEUES)}")
+    os.nice(nice)
+    run_worker(settings_of(config, data), names)
+
+
+def main() -> None:
+    """Run the command; errors that a user can mend are one line and exit status 2."""
+    try:
+        app()
+    except OstrakaError as error:
+        typer.secho(f"ostraka: {error.message}", err=True, fg="red")
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

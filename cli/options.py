@@ -1,0 +1,36 @@
+"""Options and openings that several commands share."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.logs import configure_logs
+from core.records.control import ControlStore, open_control
+from core.settings import Settings, load_settings
+
+Config = Annotated[Path | None, typer.Option("--config", help="Settings file. Default: ostraka.toml, if there is one.")]
+Data = Annotated[Path | None, typer.Option("--data", help="Data directory. Default: ostraka-data.")]
+
+
+def settings_of(config: Path | None, data: Path | None, **server: Any) -> Settings:
+    """Load the settings under the flags given, and configure the logs by them."""
+    given = {name: value for name, value in server.items() if value is not None}
+    overrides: dict[str, Any] = {"server": given} if given else {}
+    if data is not None:
+        overrides["storage"] = {"path": data}
+    settings = load_settings(config, overrides)
+    configure_logs(settings.server.log_level)
+    return settings
+
+
+@contextmanager
+def control_of(config: Path | None, data: Path | None) -> Iterator[ControlStore]:
+    """Yield the control store that the flags name."""
+    control = open_control(settings_of(config, data))
+    try:
+        yield control
+    finally:
+        control.close()

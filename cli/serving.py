@@ -1,0 +1,120 @@
+"""Running the API, alone or as the embedded server with its worker and private Redis."""
+
+import ipaddress
+import os
+import signal
+import socket
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+import uvicorn
+from filelock import FileLock, Timeout
+
+from api.app import create_app
+from cli.private_redis import ping, start_private_redis
+from cli.supervisor import Supervisor
+from core.errors import ConfigurationError
+from core.records.apikeys import has_keys
+from core.runtime import Runtime
+from core.settings import Settings
+from workers.app import create_celery, publisher
+
+log = structlog.get_logger()
+
+_GRACE_S: Final = 10
+_WORKER_NICENESS: Final = "10"  # searches come before backfills where both share the cores
+
+
+def run_api(settings: Settings) -> None:
+    """Serve the API and the query service until SIGTERM or SIGINT. Raises ``ConfigurationError``."""
+    if not settings.queue.redis_url:
+        raise ConfigurationError("[queue] redis_url: is not set; name the Redis that the workers use")
+    signal.signal(signal.SIGTERM, _leave)
+    with ExitStack() as stack:
+        listener = stack.enter_context(_listen(settings))
+        celery = create_celery(settings.queue.redis_url)
+        runtime = Runtime(settings, publisher(celery))
+        stack.callback(runtime.close)
+        runtime.refuse_other_models()
+        anonymous = _anonymous_allowed(settings, runtime)
+        redis_url = settings.queue.redis_url
+        app = create_app(runtime, anonymous_allowed=anonymous, ping_redis=lambda: ping(redis_url))
+        host, port = listener.getsockname()[:2]
+        log.info("listening", url=f"http://{host}:{port}", docs=f"http://{host}:{port}/docs")
+        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_S)
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def run_embedded(settings: Settings) -> None:
+    """Serve everything from one command: private Redis, one worker process, the API. Raises ``ConfigurationError``."""
+    signal.signal(signal.SIGTERM, _leave)
+    run_directory = settings.storage.path.absolute() / "run"
+    run_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(FileLock(run_directory / "serve.lock", timeout=0))
+        except Timeout:
+            raise ConfigurationError(
+                f"[storage] path: another server runs on {settings.storage.path}; stop it or choose another directory"
+            ) from None
+        supervisor = Supervisor()
+        stack.callback(supervisor.close)
+        if not settings.queue.redis_url:
+            url = start_private_redis(supervisor, run_directory)
+            settings = settings.model_copy(update={"queue": settings.queue.model_copy(update={"redis_url": url})})
+            stack.callback(_remove_socket, url)
+        runtime_environment = {**os.environ, **settings.as_environment(), "MALLOC_ARENA_MAX": "2"}
+        command = [sys.executable, "-m", "cli.main", "worker", "--nice", _WORKER_NICENESS]
+        stack.callback(log.info, "stopped")
+        supervisor.start("worker", command, runtime_environment)
+        run_api(settings)
+
+
+def _anonymous_allowed(settings: Settings, runtime: Runtime) -> bool:
+    """Decide whether calls without a key may come in; refuse to listen to the world without authentication."""
+    loopback = is_loopback(settings.server.host)
+    if not loopback and not has_keys(runtime.control):
+        raise ConfigurationError(
+            f"[server] host: {settings.server.host} is reachable from other machines, and there is no API key; "
+            "run `ostraka keys create --company default --scope read,write` first, or listen on 127.0.0.1"
+        )
+    allowed = loopback and not settings.auth.require_key
+    if allowed and not has_keys(runtime.control):
+        log.warning("no_authentication", meaning="every program on this machine can read and write; see `ostraka keys`")
+    return allowed
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether an address to listen on can be reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _listen(settings: Settings) -> socket.socket:
+    host, port = settings.server.host, settings.server.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(
+            f"[server] port: cannot listen on {host}:{port}: {error.strerror}; choose another"
+        ) from None
+    return listener
+
+
+def _remove_socket(celery_url: str) -> None:
+    Path(celery_url.removeprefix("redis+socket://")).unlink(missing_ok=True)
+
+
+def _leave(_signal: int, _frame: Any) -> None:
+    raise SystemExit(0)

@@ -1,0 +1,61 @@
+"""Fixtures every tier shares: the real model, throw-away stores, seeded randomness."""
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from core.embedding.catalogue import lookup
+from core.embedding.models import default_models_dir, ensure_model
+from core.embedding.runtime import Embedder
+from core.records.control import ControlStore, open_control
+from core.settings import Settings, load_settings
+
+SEED = int(os.environ.get("OSTRAKA_TEST_SEED", "20261122"))
+
+settings.register_profile("ostraka", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ostraka")
+
+
+def pytest_report_header() -> str:
+    return f"seed: {SEED} (OSTRAKA_TEST_SEED chooses another)"
+
+
+@pytest.fixture
+def rng() -> random.Random:
+    return random.Random(SEED)
+
+
+@pytest.fixture(scope="session")
+def model_dir() -> Path:
+    return ensure_model(lookup("all-MiniLM-L6-v2"), default_models_dir())
+
+
+@pytest.fixture(scope="session")
+def embedder(model_dir: Path) -> Iterator[Embedder]:
+    opened = Embedder(model_dir)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(autouse=True)
+def _private_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the developer's own keys or settings."""
+    for name in [name for name in os.environ if name.startswith("OSTRAKA_") and name != "OSTRAKA_MODELS_DIR"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+@pytest.fixture
+def server_settings(tmp_path: Path) -> Settings:
+    return load_settings(None, {"storage": {"path": str(tmp_path / "data")}})
+
+
+@pytest.fixture
+def control(server_settings: Settings) -> Iterator[ControlStore]:
+    opened = open_control(server_settings)
+    yield opened
+    opened.close()

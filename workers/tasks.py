@@ -1,0 +1,38 @@
+"""The tasks: one for each queue, each a call into the core."""
+
+from collections.abc import Callable
+
+import structlog
+from celery import Celery
+
+from core.errors import NotFound, OstrakaError
+from core.pipeline.doorbell import QUEUES, TASK_NAMES
+from core.runtime import Runtime
+
+log = structlog.get_logger()
+
+
+def register_tasks(app: Celery, runtime: Runtime) -> None:
+    """Register a task for each queue. A task that fails leaves its work in the ledger, where it is found again."""
+    for queue in QUEUES:
+        app.task(name=TASK_NAMES[queue], ignore_result=True)(_worker_of(runtime, queue))
+
+
+def _worker_of(runtime: Runtime, queue: str) -> Callable[[str], None]:
+    def work(company: str) -> None:
+        perform(runtime, queue, company)
+
+    return work
+
+
+def perform(runtime: Runtime, queue: str, company: str) -> None:
+    """Do a queue's work for a company; errors are logged by kind, never by content."""
+    try:
+        runtime.work(queue, company)
+    except NotFound:
+        log.info("company_unknown", queue=queue, company=company)
+    except OstrakaError as error:
+        log.error("work_failed", queue=queue, company=company, code=error.reason)
+    except Exception as error:
+        log.error("work_failed", queue=queue, company=company, error=type(error).__name__)
+        raise

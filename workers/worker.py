@@ -1,0 +1,51 @@
+"""A worker process: Celery's consumer on threads, the reconciler's watch beside it."""
+
+from collections.abc import Sequence
+
+from celery.signals import worker_shutting_down
+
+from core.pipeline.doorbell import QUEUES
+from core.runtime import Runtime
+from core.settings import Settings
+from workers.app import create_celery, publisher
+from workers.tasks import register_tasks
+from workers.watch import Watch
+
+# A ring that finds a drain under way returns at once, so threads beyond one per queue only take such rings.
+_THREADS = 2 * len(QUEUES)
+
+
+def run_worker(settings: Settings, queues: Sequence[str]) -> None:
+    """Serve queues until SIGTERM or SIGINT; claims under way are finished first.
+
+    Threads, not processes: the model is loaded once, and onnxruntime, hnswlib and tantivy leave the interpreter free.
+    """
+    app = create_celery(settings.queue.redis_url)
+    runtime = Runtime(settings, publisher(app))
+
+    def stop(**_: object) -> None:
+        runtime.stopping.set()
+
+    worker_shutting_down.connect(stop)
+    try:
+        runtime.refuse_other_models()
+        register_tasks(app, runtime)
+        watch = Watch(runtime, queues, settings.queue.reconcile_s)
+        watch.start()
+        try:
+            app.worker_main(
+                [
+                    "--quiet",
+                    "worker",
+                    "--pool=threads",
+                    f"--concurrency={_THREADS}",
+                    f"--queues={','.join(queues)}",
+                    "--loglevel=WARNING",
+                    "--without-gossip",
+                    "--without-mingle",
+                ]
+            )
+        finally:
+            watch.stop()
+    finally:
+        runtime.close()
