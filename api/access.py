@@ -1,5 +1,6 @@
 """Who may do what: the one place where a credential becomes access to a company's data."""
 
+import asyncio
 import hashlib
 import time
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ class Gatekeeper:
         self._anonymous_allowed = anonymous_allowed
         self._known: dict[bytes, tuple[float, Principal]] = {}
         self._anonymous: tuple[float, Principal | None] = (0.0, None)
+        self._asking = asyncio.Lock()  # when trust runs out, one request asks the store and the others wait for it
 
     async def __call__(self, request: Request) -> Access:
         """Return the caller's access. Raises ``Unauthenticated``."""
@@ -63,23 +65,30 @@ class Gatekeeper:
         return Access(principal, self._runtime.tenant(principal.company_id))
 
     async def _by_key(self, key: str) -> Principal:
-        now = time.monotonic()
         digest = hashlib.sha256(key.encode()).digest()
-        known = self._known.get(digest)
-        if known and known[0] > now:
-            return known[1]
-        self._known.pop(digest, None)
-        principal = await to_thread.run_sync(authenticate, self._runtime.control, key)
-        self._known = {each: entry for each, entry in self._known.items() if entry[0] > now}
-        self._known[digest] = (now + _TRUST_S, principal)
-        return principal
+        if known := self._trusted(digest):
+            return known
+        async with self._asking:
+            if known := self._trusted(digest):
+                return known
+            asked = time.monotonic()
+            principal = await to_thread.run_sync(authenticate, self._runtime.control, key)
+            self._known = {each: entry for each, entry in self._known.items() if entry[0] > asked}
+            self._known[digest] = (asked + _TRUST_S, principal)
+            return principal
+
+    def _trusted(self, digest: bytes) -> Principal | None:
+        until, principal = self._known.get(digest, (0.0, None))
+        return principal if until > time.monotonic() else None
 
     async def _anonymously(self) -> Principal:
-        now = time.monotonic()
-        until, principal = self._anonymous
-        if until <= now:
-            principal = await to_thread.run_sync(_developer, self._runtime.control) if self._anonymous_allowed else None
-            self._anonymous = (now + _TRUST_S, principal)
+        if self._anonymous_allowed and self._anonymous[0] <= time.monotonic():
+            async with self._asking:
+                if self._anonymous[0] <= time.monotonic():
+                    asked = time.monotonic()
+                    principal = await to_thread.run_sync(_developer, self._runtime.control)
+                    self._anonymous = (asked + _TRUST_S, principal)
+        principal = self._anonymous[1]
         if principal is None:
             raise Unauthenticated("send an API key as `Authorization: Bearer …` or `x-api-key`")
         return principal

@@ -8,11 +8,13 @@ from typing import Any, Final
 
 from anyio import CapacityLimiter
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from api import problems
 from api.access import Gatekeeper
 from api.bodies import BodyLimit
 from api.metrics import Metrics
+from api.paths import ExactSegments
 from api.routes import health, jobs, namespaces, reading, searching, writing
 from api.schemas import AddMemory
 from core.runtime import Runtime
@@ -36,11 +38,13 @@ def create_app(runtime: Runtime, *, anonymous_allowed: bool, ping_redis: Callabl
         app.state.search_limiter = CapacityLimiter(runtime.settings.server.search_threads)
         yield
 
-    app = FastAPI(
+    app = FastAPIOffline(  # its pages load nothing from elsewhere
         title="Ostraka",
         version=version("ostraka-server"),
         description=_DESCRIPTION,
         lifespan=lifespan,
+        redirect_slashes=False,
+        redoc_url=None,
         responses=problems.documented(),
     )
     app.state.runtime = runtime
@@ -50,6 +54,7 @@ def create_app(runtime: Runtime, *, anonymous_allowed: bool, ping_redis: Callabl
     app.state.metrics = Metrics(runtime)
     app.state.gatekeeper = Gatekeeper(runtime, anonymous_allowed=anonymous_allowed)
     app.add_middleware(BodyLimit)
+    app.add_middleware(ExactSegments)
     problems.install(app)
     for module in (searching, writing, reading, jobs, namespaces, health):
         app.include_router(module.router)

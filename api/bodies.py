@@ -1,5 +1,6 @@
 """A bound on every request body, enforced while it arrives."""
 
+from contextlib import suppress
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -36,9 +37,13 @@ class BodyLimit:
                 raise _BodyTooLargeError
             return message
 
-        try:
-            await self._app(scope, counted, send)
-        except _BodyTooLargeError:
+        async def guarded(message: Message) -> None:
+            if seen <= limit:  # beyond it, what the application makes of the error is not the answer
+                await send(message)
+
+        with suppress(_BodyTooLargeError):
+            await self._app(scope, counted, guarded)
+        if seen > limit:
             await _refuse(limit)(scope, receive, send)
 
 

@@ -38,8 +38,8 @@ def parse_bulk(body: bytes, content_type: str) -> BulkLines:
     """
     items: list[AddMemory] = []
     rejected: list[Rejected] = []
-    for number, line in enumerate(_lines(body, content_type), start=1):
-        if number > limits.BULK_ITEMS_MAX:
+    for number, line in _numbered(body, content_type):
+        if len(items) + len(rejected) == limits.BULK_ITEMS_MAX:
             raise TooLarge(f"more than {limits.BULK_ITEMS_MAX} memories in one call; send several calls")
         try:
             items.append(AddMemory.model_validate_json(line))
@@ -56,13 +56,13 @@ def parse_bulk(body: bytes, content_type: str) -> BulkLines:
     return BulkLines(namespaces.pop(), items, rejected)
 
 
-def _lines(body: bytes, content_type: str) -> Iterator[bytes]:
-    """Yield the JSON text of each item; a list is told from NDJSON by its type or its first character."""
+def _numbered(body: bytes, content_type: str) -> Iterator[tuple[int, bytes]]:
+    """Yield each item's line or place from 1, and its JSON; a list is told by the type or the first character."""
     if "ndjson" not in content_type and body.lstrip()[:1] == b"[":
         try:
             given = orjson.loads(body)
         except orjson.JSONDecodeError:
             raise InvalidInput("the body is not a valid JSON list; correct it", code="malformed_json") from None
-        yield from map(orjson.dumps, given)
+        yield from enumerate(map(orjson.dumps, given), start=1)
     else:
-        yield from (line for line in body.splitlines() if line.strip())
+        yield from ((number, line) for number, line in enumerate(body.splitlines(), start=1) if line.strip())

@@ -76,8 +76,8 @@ class _Ledger(Collector):
                     size.add_metric(label, size_bytes)
                     for state, rows in counts.items():
                         states.add_metric([*label, state], rows)
-        for queue, (rows, seconds) in waiting.items():
-            depth.add_metric([queue], rows)
+        for queue, (pending, seconds) in waiting.items():
+            depth.add_metric([queue], pending)
             age.add_metric([queue], seconds)
         failures = GaugeMetricFamily("ostraka_doorbell_failures", "Rings that Redis did not take.")
         failures.add_metric([], self._runtime.doorbell.failures)

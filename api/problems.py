@@ -69,8 +69,10 @@ def faults_of(error: Any) -> list[dict[str, str]]:
     """Return a validation error's faults, without the input they were found in."""
     faults = []
     for fault in error.errors():
-        place = [str(part) for part in fault["loc"] if part not in {"body", "query", "path", "header"}]
-        faults.append({"field": ".".join(place) or "body", "detail": fault["msg"].removeprefix("Value error, ")})
+        source, *place = [str(part) for part in fault["loc"]] or ["body"]
+        if source not in {"body", "query", "path", "header"} or not place:
+            place = [source, *place]
+        faults.append({"field": ".".join(place), "detail": fault["msg"].removeprefix("Value error, ")})
     return faults
 
 

@@ -40,7 +40,7 @@ class PatchMemory(BaseModel):
     tags: Tags | None = None
     importance: Importance | None = None
     occurred_at: Moment | None = None
-    ttl_seconds: int | None = Field(None, gt=0, le=limits.TTL_SECONDS_MAX)
+    ttl_seconds: int | None = Field(None, strict=True, gt=0, le=limits.TTL_SECONDS_MAX)
 
     @model_validator(mode="after")
     def _something(self) -> "PatchMemory":

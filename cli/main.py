@@ -67,6 +67,14 @@ def worker(
     run_worker(settings_of(config, data), names)
 
 
+@app.command()
+def demo() -> None:
+    """Load a small conversation into a private server, search it, show answers and times."""
+    from cli.demo import run_demo  # noqa: PLC0415 - other commands need no client
+
+    run_demo()
+
+
 def main() -> None:
     """Run the command; errors that a user can mend are one line and exit status 2."""
     try:

@@ -99,7 +99,7 @@ Tags = Annotated[list[Tag], Field(max_length=limits.TAGS_MAX), AfterValidator(_u
 Content = Annotated[str, AfterValidator(_content)]
 CheckedMetadata = Annotated[Metadata, AfterValidator(_metadata)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment), AfterValidator(_in_range)]
-Importance = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Importance = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 
 
 class NewMemory(BaseModel):
@@ -115,7 +115,7 @@ class NewMemory(BaseModel):
     importance: Importance | None = Field(None, description="Weight from 0 to 1, kept for ranking and filters.")
     occurred_at: Moment | None = Field(None, description="When it happened, if that is not now (RFC 3339).")
     ttl_seconds: int | None = Field(
-        None, gt=0, le=limits.TTL_SECONDS_MAX, description="Seconds after which it expires."
+        None, strict=True, gt=0, le=limits.TTL_SECONDS_MAX, description="Seconds after which it expires."
     )
     supersedes: Name | None = Field(None, description="Id of a memory that this one replaces.")
 

@@ -1,7 +1,9 @@
 """A worker process: Celery's consumer on threads, the reconciler's watch beside it."""
 
+import warnings
 from collections.abc import Sequence
 
+from celery.exceptions import SecurityWarning
 from celery.signals import worker_shutting_down
 
 from core.pipeline.doorbell import QUEUES
@@ -27,6 +29,8 @@ def run_worker(settings: Settings, queues: Sequence[str]) -> None:
         runtime.stopping.set()
 
     worker_shutting_down.connect(stop)
+    # Celery warns of running as root because of pickled messages; we accept JSON only.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     try:
         runtime.refuse_other_models()
         register_tasks(app, runtime)

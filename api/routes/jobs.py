@@ -8,6 +8,7 @@ from starlette.responses import Response
 from api.access import Access
 from api.answers import answer
 from api.cursors import decode_cursor, encode_cursor
+from api.paths import PathText
 from api.problems import documented
 from api.routes.dependencies import Caller
 from api.schemas import Job, JobPage, job_body
@@ -37,13 +38,13 @@ def list_page(
 
 
 @router.get("/jobs/{job_id}", response_model=Job, responses=documented(404), summary="Read a job")
-def get(job_id: str, caller: Caller) -> Response:
+def get(job_id: PathText, caller: Caller) -> Response:
     """Return a job with its true counts; `indexed` and `failed` are its end states."""
     return answer(job_body(_job(caller, "read", job_id)))
 
 
 @router.post("/jobs/{job_id}/retry", response_model=Job, responses=documented(404), summary="Retry what failed")
-def retry(job_id: str, caller: Caller) -> Response:
+def retry(job_id: PathText, caller: Caller) -> Response:
     """Send the failed memories of a job through the pipeline again."""
     job = _job(caller, "write", job_id)
     retry_failed(caller.tenant.records, job.row)

@@ -7,11 +7,11 @@ from starlette.responses import Response
 
 from api.access import Access
 from api.answers import answer
+from api.paths import PathName
 from api.problems import documented
 from api.routes.dependencies import Caller
 from api.schemas import NamespaceList, NamespaceView, WhoAmI
 from core.clock import to_datetime
-from core.memory import Name
 from core.records.company import Namespace
 from core.records.reading import count_shards, count_states
 from core.records.shardlist import namespace_state
@@ -29,19 +29,19 @@ def list_all(caller: Caller) -> Response:
 
 
 @router.get("/namespaces/{name}", response_model=NamespaceView, responses=documented(404), summary="Read a namespace")
-def get(name: Name, caller: Caller) -> Response:
+def get(name: PathName, caller: Caller) -> Response:
     """Return a namespace in numbers."""
     return answer(_body(caller, caller.read(name)))
 
 
 @router.put("/namespaces/{name}", response_model=NamespaceView, responses=documented(), summary="Create a namespace")
-async def put(name: Name, caller: Caller) -> Response:
+async def put(name: PathName, caller: Caller) -> Response:
     """Create a namespace, or leave the one that is there as it is."""
     return answer(_body(caller, await caller.write_or_create(name)))
 
 
 @router.delete("/namespaces/{name}", status_code=204, responses=documented(404), summary="Destroy a namespace")
-def delete(name: Name, caller: Caller) -> Response:
+def delete(name: PathName, caller: Caller) -> Response:
     """Destroy a namespace's key and content. What remains in files can never be opened again. Needs `admin`."""
     caller.principal.require("admin")
     caller.write(name)

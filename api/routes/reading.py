@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from api.answers import answer
 from api.cursors import decode_cursor, encode_cursor
+from api.paths import PathName
 from api.problems import documented
 from api.routes.dependencies import Caller, NamespaceParameter
 from api.schemas import Memory, MemoryPage, memory_body
@@ -35,7 +36,7 @@ def list_page(
 
 
 @router.get("/memory/{memory_id}", response_model=Memory, responses=documented(404), summary="Read a memory")
-async def get(memory_id: str, namespace: NamespaceParameter, caller: Caller) -> Response:
+async def get(memory_id: PathName, namespace: NamespaceParameter, caller: Caller) -> Response:
     """Return the present version of a memory, with its state."""
     opened = caller.read(namespace)
     return answer(memory_body(await to_thread.run_sync(get_memory, caller.tenant.records, opened, memory_id)))
@@ -44,7 +45,7 @@ async def get(memory_id: str, namespace: NamespaceParameter, caller: Caller) -> 
 @router.get(
     "/memory/{memory_id}/history", response_model=list[Memory], responses=documented(404), summary="Read all versions"
 )
-async def history(memory_id: str, namespace: NamespaceParameter, caller: Caller) -> Response:
+async def history(memory_id: PathName, namespace: NamespaceParameter, caller: Caller) -> Response:
     """Return every version of a memory, oldest first."""
     opened = caller.read(namespace)
     versions = await to_thread.run_sync(get_history, caller.tenant.records, opened, memory_id)

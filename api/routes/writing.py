@@ -12,6 +12,7 @@ from starlette.responses import Response
 from api.answers import answer
 from api.bulk import BulkLines, parse_bulk
 from api.idempotency import IdempotencyKey, idempotency
+from api.paths import PathName
 from api.problems import documented
 from api.routes.dependencies import Caller, NamespaceParameter
 from api.schemas import (
@@ -27,7 +28,7 @@ from api.schemas import (
 from api.scopes import delete_scope
 from api.waiting import wait_for_job
 from core.errors import Conflict, InvalidInput
-from core.memory import NewMemory
+from core.memory import Name, NewMemory, Tag
 from core.pipeline.forgetting import delete_matching
 from core.records.company import Namespace
 from core.records.deletion import delete_memory
@@ -108,7 +109,7 @@ async def add_bulk(request: Request, caller: Caller, key: IdempotencyKey = None)
 
 
 @router.patch("/memory/{memory_id}", response_model=Memory, responses=documented(404, 409), summary="Change a memory")
-async def patch(memory_id: str, body: PatchMemory, namespace: NamespaceParameter, caller: Caller) -> Response:
+async def patch(memory_id: PathName, body: PatchMemory, namespace: NamespaceParameter, caller: Caller) -> Response:
     """Write a new version with some fields changed; the old one stays in the history."""
     opened = caller.write(namespace)
     records = caller.tenant.records
@@ -126,7 +127,7 @@ async def patch(memory_id: str, body: PatchMemory, namespace: NamespaceParameter
 
 
 @router.delete("/memory/{memory_id}", status_code=204, responses=documented(404), summary="Forget a memory")
-async def delete(memory_id: str, namespace: NamespaceParameter, caller: Caller) -> Response:
+async def delete(memory_id: PathName, namespace: NamespaceParameter, caller: Caller) -> Response:
     """Delete a memory with all its versions; no later answer contains it."""
     opened = caller.write(namespace)
     await to_thread.run_sync(delete_memory, caller.tenant.records, opened, memory_id)
@@ -137,8 +138,8 @@ async def delete(memory_id: str, namespace: NamespaceParameter, caller: Caller) 
 async def delete_many(
     namespace: NamespaceParameter,
     caller: Caller,
-    session: Annotated[str | None, Query(description="Only this session.")] = None,
-    tags: Annotated[list[str] | None, Query(description="Only memories with all these tags.")] = None,
+    session: Annotated[Name | None, Query(description="Only this session.")] = None,
+    tags: Annotated[list[Tag] | None, Query(description="Only memories with all these tags.")] = None,
     filter: Annotated[str | None, Query(description="A metadata filter as JSON.")] = None,  # noqa: A002 - the contract's name
 ) -> Response:
     """Delete every memory that matches all the conditions given; at least one must be."""

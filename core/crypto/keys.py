@@ -80,11 +80,13 @@ class NamespaceKey:
     version: int
     secret: bytes
     _rows: Sealer = field(init=False)
+    _where: bytes = field(init=False)
     file_key: bytes = field(init=False)
 
     def __post_init__(self) -> None:
         data_key = self.secret[:_DATA_KEY_BYTES]
         object.__setattr__(self, "_rows", Sealer(derive(data_key, "ostraka/namespace/rows/v1"), self.version))
+        object.__setattr__(self, "_where", address("row", self.company, self.namespace))
         object.__setattr__(self, "file_key", derive(data_key, "ostraka/namespace/files/v1"))
 
     def handle(self, kind: str, value: str) -> bytes:
@@ -93,11 +95,11 @@ class NamespaceKey:
 
     def seal_row(self, plaintext: bytes, table: str, row: int, column: str) -> bytes:
         """Seal a column of a row."""
-        return self._rows.seal(plaintext, address("row", self.company, self.namespace, table, row, column))
+        return self._rows.seal(plaintext, self._where + address(table, row, column))
 
     def open_row(self, envelope: bytes, table: str, row: int, column: str) -> bytes:
         """Open a column of a row. Raises ``IntegrityError`` when it was changed or belongs elsewhere."""
-        return self._rows.open(envelope, address("row", self.company, self.namespace, table, row, column))
+        return self._rows.open(envelope, self._where + address(table, row, column))
 
 
 def new_secret() -> bytes:

@@ -13,6 +13,7 @@ from pathlib import Path
 from platformdirs import user_config_path
 
 from core.crypto.keys import MasterKey
+from core.durability import make_durable_directory, sync
 from core.errors import ConfigurationError
 
 ENV_VARIABLE = "OSTRAKA_ENCRYPTION_KEY"
@@ -42,28 +43,20 @@ def find_master_key(key_file: Path | None, store_id: str, environment: Mapping[s
 def generate_master_key(store_id: str) -> tuple[MasterKey, Path]:
     """Create the master key of a new store and return it with the file it now lies in (mode 0600, fsynced)."""
     path = generated_key_path(store_id)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_durable_directory(path.parent)
     key = MasterKey(secrets.token_bytes(_KEY_BYTES))
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as out:
         out.write(base64.b64encode(key.secret) + b"\n")
         out.flush()
         os.fsync(out.fileno())
-    _fsync(path.parent)
+    sync(path.parent)
     return key, path
 
 
 def generated_key_path(store_id: str) -> Path:
     """Return where the generated key of a store lies."""
     return user_config_path("ostraka") / "keys" / f"{store_id}.key"
-
-
-def _fsync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _decode(text: str | bytes, source: str) -> MasterKey:

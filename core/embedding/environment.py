@@ -64,7 +64,12 @@ def run_step(command: Sequence[str]) -> None:
         for name, value in os.environ.items()
         if not name.startswith("OSTRAKA_") and name not in {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
     }
-    quiet = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    quiet = {
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "ORT_DISABLE_TELEMETRY": "1",
+    }
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter and fixed arguments, no shell
             command,

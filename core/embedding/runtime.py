@@ -1,5 +1,6 @@
 """Running an encoder: texts in, unit vectors out. The only module that touches onnxruntime."""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -131,6 +132,7 @@ def _each_here(items: Iterable[Item], work: Callable[[Item], None]) -> None:
 
 def _open_session(path: Path, precision: Precision, device: Device) -> Any:
     """Return an onnxruntime session on exactly ``device``, never on another in its stead."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read once, at the import: after it, a first event is already out
     import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415 - 20 MB that only embedding pays
 
     onnxruntime.disable_telemetry_events()

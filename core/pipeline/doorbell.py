@@ -6,6 +6,7 @@ same queue and company that gather meanwhile become one.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -17,6 +18,8 @@ INDEX: Final = "index"
 MAINTAIN: Final = "maintain"
 QUEUES: Final = (EMBED, EMBED_BULK, INDEX, MAINTAIN)
 TASK_NAMES: Final = {queue: f"ostraka.{queue}" for queue in QUEUES}
+
+_SETTLE_S: Final = 0.02  # a ring costs a millisecond of CPU; under load one serves all writes of this time
 
 Publish = Callable[[str, str], None]
 
@@ -58,6 +61,7 @@ class Doorbell:
                 wanted, self._wanted = self._wanted, {}
             for queue, company in wanted:
                 self._ring(queue, company)
+            time.sleep(_SETTLE_S)
 
     def _ring(self, queue: str, company: str) -> None:
         try:

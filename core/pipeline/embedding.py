@@ -14,7 +14,7 @@ from sqlalchemy import Row
 
 from core.embedding.runtime import Embedder, Vectors
 from core.errors import IntegrityError, NotFound
-from core.records.claims import claim_pending, fail_claimed, release_claim, store_vectors
+from core.records.claims import claim_pending, fail_claimed, has_pending, release_claim, store_vectors
 from core.records.company import CompanyRecords, Namespace
 from core.records.rows import open_content, seal_vectors, searchable_text
 from core.records.tables import Lane
@@ -70,23 +70,26 @@ class EmbedStage:
         stored = 0
         with ThreadPoolExecutor(1, thread_name_prefix="embed") as runner:
             running: tuple[_Batch, Future[list[Vectors]]] | None = None
+            claimed: list[_Batch] = []  # the one on the cores, and the one behind it
             try:
                 while True:
                     batch = None if self._stopping() else self._claim(lane)
+                    claimed += [batch] if batch else []
                     future = runner.submit(self._embedder.embed_passages, batch.texts) if batch else None
                     if running:
                         stored += self._store(*running)
+                        claimed.pop(0)
                     running = (batch, future) if batch and future else None
                     if running is None:
                         return stored
             except BaseException:
-                if running:
-                    self._release(running[0])
+                for held in claimed:
+                    self._release(held)
                 raise
 
     def _claim(self, lane: Lane) -> _Batch | None:
         """Claim rows and open them; broken and exhausted ones end here."""
-        while True:
+        while self._anything(lane):
             now = self._records.clock()
             with self._records.database.write() as connection:
                 token, rows = claim_pending(
@@ -94,11 +97,15 @@ class EmbedStage:
                 )
                 exhausted = [row.id for row in rows if row.attempts > self._settings.attempts_max]
                 fail_claimed(connection, token, exhausted, EXHAUSTED, now)
-            if not rows:
-                return None
             batch = self._open(token, [row for row in rows if row.attempts <= self._settings.attempts_max])
             if batch.rows:
                 return batch
+        return None
+
+    def _anything(self, lane: Lane) -> bool:
+        """Look before taking the writer's turn: most drains end with nothing left to claim."""
+        with self._records.database.read() as connection:
+            return has_pending(connection, lane, self._records.clock())
 
     def _open(self, token: str, rows: Sequence[Row[Any]]) -> _Batch:
         namespaces, ids, texts, broken = [], [], [], []

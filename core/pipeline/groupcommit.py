@@ -37,6 +37,7 @@ class GroupCommitter:
     def submit(self, request: WriteRequest) -> Future[Accepted]:
         """Return a future that holds the answer once the request is durable, or the error that refused it."""
         future: Future[Accepted] = Future()
+        future.set_running_or_notify_cancel()  # what may be committed any moment can no longer be cancelled
         try:
             self._waiting.put_nowait((request, future))
         except queue.Full:

@@ -5,7 +5,7 @@ the transaction leaves an orphan blob that nobody lists; after it, everything is
 """
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,14 +13,15 @@ import structlog
 
 from core import limits
 from core.embedding.runtime import Embedder
-from core.errors import NotFound, StaleGeneration
+from core.errors import IntegrityError, NotFound, StaleGeneration, Unavailable
 from core.ids import new_id
 from core.pipeline.plans import Compaction, Flush, plan_compaction, plan_flush, tier_of
 from core.records.company import CompanyRecords, Namespace
 from core.records.leases import drop_lease, take_lease
-from core.records.overlay import masked_rows, purge_overdue
+from core.records.overlay import Masked, masked_rows, purge_overdue
 from core.records.rows import shard_rows
 from core.records.shardlist import (
+    Absorbed,
     NewShard,
     ShardRecord,
     clear_overlay,
@@ -55,7 +56,7 @@ class _Built:
 
     shard: NewShard | None
     indexed: Sequence[int]
-    absorbed: Sequence[int]
+    absorbed: Absorbed
     broken: Sequence[int]
 
 
@@ -86,7 +87,7 @@ class IndexStage:
             with self._records.database.read() as connection:
                 waiting = waiting_namespaces(connection)
             now = self._records.clock()
-            due = [(each.namespace_id, plan) for each in waiting if (plan := plan_flush(each, now))]
+            due = [(each.namespace_id, plan) for each in waiting for plan in plan_flush(each, now)]
             done = sum(self._leased(f"flush-{ns}", _FLUSH_LEASE_S, self._flusher(ns, plan)) for ns, plan in due)
             flushes += done
             if not done or self._stopping():
@@ -101,7 +102,10 @@ class IndexStage:
         )
 
     def _leased(self, name: str, lease_s: float, work: Callable[[], bool]) -> int:
-        """Run ``work`` under a named lease; return 1 if it changed something."""
+        """Run ``work`` under a named lease; return 1 if it changed something.
+
+        The lease keeps two workers from building the same thing; the generation is what guards correctness.
+        """
         with self._records.database.write() as connection:
             token = take_lease(connection, name, now=self._records.clock(), lease_us=int(lease_s * 1e6))
         if token is None:
@@ -112,6 +116,9 @@ class IndexStage:
             log.info("commit_overtaken", lease=name)
             return 1  # the state changed under us: look again
         except NotFound:
+            return 0
+        except (IntegrityError, Unavailable) as error:  # one namespace's trouble must not stop the others
+            log.error("namespace_skipped", lease=name, code=error.reason)
             return 0
         finally:
             with self._records.database.write() as connection:
@@ -159,15 +166,19 @@ class IndexStage:
 
     def _next_compaction(self, namespace: Namespace) -> Compaction | None:
         with self._records.database.read() as connection:
+            state = namespace_state(connection, namespace.id)
             shards = live_shards(connection, namespace.id)
             overlay = masked_rows(connection, namespace.id)
             overdue = purge_overdue(connection, namespace.id, self._records.clock())
-        if len(shards) < limits.TIER_FACTOR and not overlay:
+        # A row that searches pass on to its successor stays masked however often it is rewritten.
+        settled = {row: masked for row, masked in overlay.items() if not masked.forward}
+        if state is None or (len(shards) < limits.TIER_FACTOR and not settled):
             return None
-        held = self._held(namespace, shards, overlay)
+        held = self._held(namespace, shards, settled)
         plan = plan_compaction(shards, {shard: len(rows) for shard, rows in held.items()}, overdue=overdue)
         if plan is None:
-            self._forget_absent(namespace, set(overlay).difference(*held.values()))
+            absent = settled.keys() - set().union(*held.values())
+            self._forget_absent(namespace, state.generation, {row: settled[row] for row in absent})
         return plan
 
     def _rewrite(self, namespace: Namespace, replaced: Sequence[ShardRecord]) -> None:
@@ -190,15 +201,18 @@ class IndexStage:
         opened = {shard.id: self._open(namespace, shard) for shard in shards}
         return {shard: set(wanted[each.locate(wanted) >= 0].tolist()) for shard, each in opened.items()}
 
-    def _forget_absent(self, namespace: Namespace, absent: Collection[int]) -> None:
-        """Clear the mark of masked rows that no live shard holds, and that no flush under way can hold."""
+    def _forget_absent(self, namespace: Namespace, generation: int, absent: Mapping[int, Masked]) -> None:
+        """Clear the mark of masked rows that no shard of ``generation`` holds, nor any flush since or under way."""
         if not absent:
             return
+        absorbed = _absorbed((row, masked.deleted) for row, masked in absent.items())
         lease = f"flush-{namespace.id}"
         with self._records.database.write() as connection:
             token = take_lease(connection, lease, now=self._records.clock(), lease_us=int(_FLUSH_LEASE_S * 1e6))
             if token:
-                clear_overlay(connection, absent)
+                state = namespace_state(connection, namespace.id)
+                if state and state.generation == generation:
+                    clear_overlay(connection, absorbed)
                 drop_lease(connection, lease, token)
 
     def _build(self, namespace: Namespace, ids: Sequence[int]) -> _Built:
@@ -206,17 +220,18 @@ class IndexStage:
         started = time.perf_counter()
         fingerprint, dim = self._embedder.fingerprint, self._embedder.dim
         rows: list[ShardRow] = []
-        absorbed, broken, found = [], [], []
+        masked, broken, found = [], [], []
         with self._records.database.read() as connection:
             for start in range(0, len(ids), _FETCH_ROWS):
                 fetched = fetch_rows(connection, namespace.id, ids[start : start + _FETCH_ROWS])
                 opened, refused = shard_rows(namespace, fetched, fingerprint, dim)
                 rows += opened
                 broken += refused
-                absorbed += [row.id for row in fetched if row.overlay]
+                masked += [(row.id, row.state == State.DELETED) for row in fetched if row.overlay]
                 found += [row.id for row in fetched if row.state == State.EMBEDDED]
         if broken:
             log.error("rows_refused", reason=BROKEN, rows=len(broken), namespace=namespace.public_id)
+        absorbed = _absorbed(masked)
         indexed = sorted(set(found) - set(broken))
         if not rows:
             return _Built(None, indexed, absorbed, broken)
@@ -244,3 +259,8 @@ class IndexStage:
         """Remove a shard that no reader can list any more."""
         self._cache.drop(shard)
         self._blobs.delete(blob_name(namespace_public_id, shard))
+
+
+def _absorbed(masked: Iterable[tuple[int, bool]]) -> Absorbed:
+    rows = list(masked)
+    return Absorbed([row for row, deleted in rows if deleted], [row for row, deleted in rows if not deleted])

@@ -20,18 +20,19 @@ class Flush(Enum):
     SHARD = "shard"  # build bulk rows into a shard of their own, the tail untouched
 
 
-def plan_flush(waiting: Waiting, now: int) -> Flush | None:
-    """Decide how to flush a namespace, or to wait.
+def plan_flush(waiting: Waiting, now: int) -> list[Flush]:
+    """Decide how to flush a namespace: the flushes to do, in order; none is to wait.
 
-    Interactive rows never wait. Bulk rows wait, while more are on their way, until they fill a shard worth
-    building: rewriting the tail for each of their batches would cost more than embedding them.
+    Interactive rows never wait, and go first. Bulk rows wait, while more are on their way, until they fill a shard
+    worth building: rewriting the tail for each of their batches would cost more than embedding them.
     """
-    if waiting.bulk >= limits.BULK_SHARD_ROWS:
-        return Flush.SHARD
+    plans = [Flush.TAIL] if waiting.interactive else []
     aged = waiting.oldest_bulk_at is not None and now - waiting.oldest_bulk_at >= BULK_WAIT_S * 1e6
+    if waiting.bulk >= limits.BULK_SHARD_ROWS:
+        return [*plans, Flush.SHARD]
     if waiting.bulk and (aged or not waiting.bulk_coming):
-        return Flush.SHARD if waiting.bulk >= limits.TAIL_ROWS_MAX else Flush.ALL
-    return Flush.TAIL if waiting.interactive else None
+        return [*plans, Flush.SHARD] if waiting.bulk >= limits.TAIL_ROWS_MAX else [Flush.ALL]
+    return plans
 
 
 def tier_of(rows: int) -> int:
@@ -53,9 +54,10 @@ def plan_compaction(
 ) -> Compaction | None:
     """Decide which shards to merge or rewrite next, or none.
 
-    ``masked`` counts, by shard id, the rows that searches must mask. A full tier is merged (size-tiered
-    compaction, O'Neil et al., "The Log-Structured Merge-Tree", 1996); a shard with many masked rows, or any at all
-    once the purge deadline is ``overdue``, is rewritten alone. The tail is left to flushes unless purging.
+    ``masked`` counts, by shard id, the rows that searches must mask. A full tier, or as much of it as the largest
+    shard may hold, is merged (size-tiered compaction, O'Neil et al., "The Log-Structured Merge-Tree", 1996); a
+    shard with many masked rows, or any at all once the purge deadline is ``overdue``, is rewritten alone. The tail
+    is left to flushes unless purging.
     """
     purge = [
         shard
@@ -64,13 +66,16 @@ def plan_compaction(
     ]
     if purge:
         return Compaction([purge[0]])
-    for tier in sorted({tier_of(shard.rows) for shard in shards if shard.tier}):
-        peers = [shard for shard in shards if shard.tier and tier_of(shard.rows) == tier]
-        merged, rows = [], 0
-        for shard in peers:
-            if rows + shard.rows <= limits.SHARD_ROWS_MAX:
+    small = [shard for shard in shards if shard.tier and 2 * shard.rows <= limits.SHARD_ROWS_MAX]
+    for tier in sorted({tier_of(shard.rows) for shard in small}):
+        merged: list[ShardRecord] = []
+        full = False
+        for shard in (peer for peer in small if tier_of(peer.rows) == tier):
+            if sum(each.rows for each in merged) + shard.rows <= limits.SHARD_ROWS_MAX:
                 merged.append(shard)
-                rows += shard.rows
-        if len(merged) >= limits.TIER_FACTOR:
+            else:
+                full = True
+        worth_it = full and 2 * sum(each.rows for each in merged) >= limits.SHARD_ROWS_MAX
+        if len(merged) > 1 and (worth_it or len(merged) >= limits.TIER_FACTOR):
             return Compaction(merged)
     return None

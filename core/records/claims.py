@@ -83,15 +83,17 @@ def release_claim(connection: Connection, token: str, retry_at: int | None = Non
 
 def finish_jobs(connection: Connection, rows: Iterable[int], now: int) -> None:
     """Mark the jobs of ``rows`` finished where no row of theirs is still on its way."""
+    touched: set[int] = set()
     for ids in in_chunks(rows):
-        touched = select(memories.c.job_id).where(memories.c.id.in_(ids)).scalar_subquery()
-        moving = (
-            select(memories.c.id)
-            .where(memories.c.job_id == jobs.c.id, memories.c.state.in_([State.PENDING, State.EMBEDDED]))
-            .exists()
-        )
+        touched.update(connection.execute(select(memories.c.job_id).where(memories.c.id.in_(ids)).distinct()).scalars())
+    moving = (
+        select(memories.c.id)
+        .where(memories.c.job_id == jobs.c.id, memories.c.state.in_([State.PENDING, State.EMBEDDED]))
+        .exists()
+    )
+    for ids in in_chunks(touched):
         connection.execute(
-            update(jobs).where(jobs.c.id.in_(touched), jobs.c.finished_at.is_(None), ~moving).values(finished_at=now)
+            update(jobs).where(jobs.c.id.in_(ids), jobs.c.finished_at.is_(None), ~moving).values(finished_at=now)
         )
 
 

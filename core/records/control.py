@@ -1,6 +1,7 @@
 """The control store: which store this is, its companies and their wrapped keys."""
 
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, insert, select
 from core.clock import Clock, now_us
 from core.crypto.keys import MasterKey, new_secret, unwrap_company_key, wrap_company_key
 from core.crypto.keysource import ENV_VARIABLE, find_master_key, generate_master_key, generated_key_path
+from core.durability import make_durable_directory
 from core.errors import ConfigurationError, Conflict, NotFound, OstrakaError
 from core.ids import new_id
 from core.records.company import CompanyRecords
@@ -42,6 +44,7 @@ class ControlStore:
         self.clock = clock
         self.generated_key = generated  # set when this start made the master key
         self._opened: dict[str, CompanyRecords] = {}
+        self._opening = threading.Lock()
 
     def companies(self) -> list[Company]:
         """Return every company, oldest first. Raises ``IntegrityError`` when a name was tampered with."""
@@ -68,26 +71,29 @@ class ControlStore:
 
     def records(self, company_id: str) -> CompanyRecords:
         """Return the open record store of a company. Raises ``NotFound``, ``IntegrityError``."""
-        if company_id not in self._opened:
-            with self.database.read() as connection:
-                row = connection.execute(
-                    select(company_keys)
-                    .where(company_keys.c.company_id == company_id)
-                    .order_by(company_keys.c.version.desc())
-                ).first()
-            if row is None:
-                raise NotFound("there is no such company")
-            key = unwrap_company_key(self.master, company_id, row.version, row.wrapped)
-            folder = self.root / "companies" / company_id
-            database = open_database(folder / "records.db", "company")
-            self._opened.setdefault(company_id, CompanyRecords(key, database, folder, self.clock))
-        return self._opened[company_id]
+        with self._opening:
+            if company_id not in self._opened:
+                self._opened[company_id] = self._open(company_id)
+            return self._opened[company_id]
 
     def close(self) -> None:
         """Close every database."""
         for records in self._opened.values():
             records.database.close()
         self.database.close()
+
+    def _open(self, company_id: str) -> CompanyRecords:
+        with self.database.read() as connection:
+            row = connection.execute(
+                select(company_keys)
+                .where(company_keys.c.company_id == company_id)
+                .order_by(company_keys.c.version.desc())
+            ).first()
+        if row is None:
+            raise NotFound("there is no such company")
+        key = unwrap_company_key(self.master, company_id, row.version, row.wrapped)
+        folder = self.root / "companies" / company_id
+        return CompanyRecords(key, open_database(folder / "records.db", "company"), folder, self.clock)
 
 
 def open_control(
@@ -100,13 +106,18 @@ def open_control(
     environment = os.environ if environment is None else environment
     root = settings.storage.path.absolute()
     try:
-        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_durable_directory(root)
     except OSError as error:
         raise ConfigurationError(f"[storage] path: {root} cannot be used: {error.strerror}; choose another") from None
     with FileLock(root / "start.lock", timeout=60):
         database = open_database(root / "control.db", "control")
         with database.read() as connection:
             row = connection.execute(select(store)).first()
+        if row is None and (root / "companies").exists():
+            database.close()
+            raise ConfigurationError(
+                f"{root} holds companies, but its control.db is missing or empty; restore control.db from a backup"
+            )
         if row is None:
             return _create(settings, environment, database, root, clock)
     try:

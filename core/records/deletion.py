@@ -70,12 +70,16 @@ def erase(connection: Connection, namespace_id: int, rows: list[int], now: int) 
 def expire(records: CompanyRecords, limit: int) -> int:
     """Delete memories whose time has run out; return how many."""
     now = records.clock()
+    due = (
+        select(memories.c.id, memories.c.namespace_id)
+        .where(memories.c.expires_at <= now, memories.c.state != State.DELETED)
+        .limit(limit)
+    )
+    with records.database.read() as connection:  # mostly there is nothing, and looking takes no turn
+        if connection.execute(due.limit(1)).first() is None:
+            return 0
     with records.database.write() as connection:
-        rows = connection.execute(
-            select(memories.c.id, memories.c.namespace_id)
-            .where(memories.c.expires_at <= now, memories.c.state != State.DELETED)
-            .limit(limit)
-        ).all()
+        rows = connection.execute(due).all()
         for namespace_id in {row.namespace_id for row in rows}:
             erase(connection, namespace_id, [row.id for row in rows if row.namespace_id == namespace_id], now)
     return len(rows)

@@ -4,7 +4,6 @@ A ``Database`` gives two kinds of transaction. ``write()`` takes the writer's lo
 is durable when it returns; ``read()`` sees one snapshot from its first statement to its end.
 """
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +13,10 @@ from filelock import FileLock
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
+from core.durability import make_durable_directory, sync
 from core.errors import Unavailable
 from core.records.schema import Kind, migrate
+from core.records.turns import WriteTurns
 
 _BUSY_TIMEOUT_S = 30
 _CACHE_KIB = 8_192
@@ -23,6 +24,7 @@ _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",  # a commit is on the disk when it returns
     "PRAGMA secure_delete=ON",  # erased values are overwritten, not unlinked
+    "PRAGMA journal_size_limit=33554432",  # bytes the write-ahead log keeps after a checkpoint
     "PRAGMA temp_store=MEMORY",  # sorting never spills to a file
     "PRAGMA foreign_keys=ON",
     f"PRAGMA cache_size=-{_CACHE_KIB}",
@@ -32,11 +34,10 @@ _PRAGMAS = (
 class Database:
     """A record database with its transactions."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, turns: WriteTurns) -> None:
         self.engine = engine
         self._write_engine = engine.execution_options(ostraka_write=True)
-        # Writers of one process queue here, in turn; SQLite's own lock is polled with sleeps.
-        self._writer = threading.Lock()
+        self._turns = turns
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -44,7 +45,7 @@ class Database:
 
         Raises ``Unavailable`` when the store cannot be written (locked for too long, disk full).
         """
-        with self._writer, self._translated(), self._write_engine.begin() as connection:
+        with self._turns.take(), self._translated(), self._write_engine.begin() as connection:
             yield connection
 
     @contextmanager
@@ -66,6 +67,7 @@ class Database:
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+        self._turns.close()
 
 
 def open_database(path: Path, kind: Kind) -> Database:
@@ -73,7 +75,7 @@ def open_database(path: Path, kind: Kind) -> Database:
 
     Raises ``ConfigurationError`` when its schema is newer than this server.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_durable_directory(path.parent)
     engine = create_engine(
         f"sqlite:///{path}",
         connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False},
@@ -84,8 +86,13 @@ def open_database(path: Path, kind: Kind) -> Database:
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     with FileLock(path.with_suffix(".lock"), timeout=60):
-        migrate(engine, kind)
-    return Database(engine)
+        try:
+            migrate(engine, kind)
+        except BaseException:
+            engine.dispose()
+            raise
+        sync(path.parent)
+    return Database(engine, WriteTurns(path.with_suffix(".turn"), _BUSY_TIMEOUT_S))
 
 
 def _configure(dbapi_connection: Any, _record: object) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from core.errors import StaleGeneration
 from core.records.claims import finish_jobs, in_chunks
@@ -40,6 +40,14 @@ class NewShard:
     key_version: int
     fingerprint: str
     build_s: float
+
+
+@dataclass(frozen=True)
+class Absorbed:
+    """Masked rows that a shard was built with the knowledge of: left out as deleted, or held as closed."""
+
+    deleted: Sequence[int] = ()
+    closed: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -132,7 +140,7 @@ def commit_flush(
     added: NewShard | None,
     replaced: Sequence[ShardRecord],
     indexed: Sequence[int],
-    absorbed: Sequence[int],
+    absorbed: Absorbed,
     now: int,
 ) -> None:
     """Make a flush live: its shard in, the tail it rewrote out, its rows indexed, all or nothing.
@@ -158,7 +166,7 @@ def commit_compaction(
     *,
     added: NewShard | None,
     replaced: Sequence[ShardRecord],
-    absorbed: Sequence[int],
+    absorbed: Absorbed,
     now: int,
 ) -> None:
     """Make a compaction live. Raises ``StaleGeneration`` when a shard it replaces is not live any more."""
@@ -170,12 +178,15 @@ def commit_compaction(
     clear_overlay(connection, absorbed)
 
 
-def clear_overlay(connection: Connection, rows: Iterable[int]) -> None:
+def clear_overlay(connection: Connection, absorbed: Absorbed) -> None:
     """Forget that rows must be masked, where the live shards now say so themselves.
 
-    A closed row keeps its mark while its successor is not indexed: a search still finds the memory through it.
+    A closed row keeps its mark while its successor is not indexed: a search still finds the memory through it. It
+    keeps it, too, when it was deleted after the shard was built: the shard still holds it.
     """
-    for ids in in_chunks(rows):
+    for ids in in_chunks(absorbed.deleted):
+        connection.execute(update(memories).where(memories.c.id.in_(ids)).values(overlay=False))
+    for ids in in_chunks(absorbed.closed):
         successor = memories.alias("successor")
         arrived = (
             select(successor.c.id)
@@ -184,7 +195,7 @@ def clear_overlay(connection: Connection, rows: Iterable[int]) -> None:
         )
         connection.execute(
             update(memories)
-            .where(memories.c.id.in_(ids), or_(memories.c.state == State.DELETED, arrived))
+            .where(memories.c.id.in_(ids), memories.c.state != State.DELETED, arrived)
             .values(overlay=False)
         )
 

@@ -188,10 +188,16 @@ memories = Table(
         postgresql_where=text("state = 'embedded'"),
     ),
     Index(
+        "ix_memories_expiry",
+        "expires_at",
+        sqlite_where=text("expires_at IS NOT NULL"),
+        postgresql_where=text("expires_at IS NOT NULL"),
+    ),
+    Index(
         "ix_memories_overlay",
         "namespace_id",
         "id",
-        sqlite_where=text("overlay"),
+        sqlite_where=text("overlay = 1"),  # as SQLAlchemy spells a boolean there; the planner compares the text
         postgresql_where=text("overlay"),
     ),
 )

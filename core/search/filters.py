@@ -182,19 +182,29 @@ class _Parser:
         )
 
     def _count(self, where: str) -> None:
+        if not _is_unicode(where):
+            raise InvalidInput("filter: a name in it is not Unicode text: a lone surrogate", field="filter")
         self._nodes += 1
         if self._nodes > limits.FILTER_NODES_MAX:
             raise InvalidInput(f"filter: has more than {limits.FILTER_NODES_MAX} parts", field=where)
 
 
 def _scalar(value: Any, where: str) -> _Scalar:
-    if value is None or isinstance(value, str | bool):
+    if value is None or isinstance(value, bool) or (isinstance(value, str) and _is_unicode(value)):
         return value
     if isinstance(value, int | float) and abs(value) <= limits.INTEGER_ABS_MAX:
         return value
     if isinstance(value, float) and np.isfinite(value):
         return value
     raise InvalidInput(f"{where}: must be a text, a number within 2^53, true, false or null", field=where)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can spell
+        return False
+    return True
 
 
 def _equal(leaves: pa.Table, value: _Scalar) -> Mask:

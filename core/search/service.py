@@ -30,6 +30,7 @@ from core.search.visibility import matches, visible
 from core.shards.attributes import Attributes
 from core.shards.sessions import NO_SESSION, NONE, neighbours
 
+_HOPS_MAX = 100  # updates of one memory that may wait for their embedding and still be seen at once
 _EXCLUDED_MAX = 1_000  # ids a text query passes over one by one; beyond it the allowed ones are listed
 
 
@@ -196,15 +197,7 @@ class _Run:
         for start in range(0, len(fused[0]), self._request.limit):
             ids = [int(id_) for id_ in fused[0][start : start + self._request.limit]]
             rows = _fetch(connection, namespace.id, ids)
-            forwarded = _fetch(
-                connection,
-                namespace.id,
-                [
-                    row.closed_by
-                    for row in rows.values()
-                    if row.closed_by is not None and self._request.scope.as_of is None
-                ],
-            )
+            forwarded = {} if self._request.scope.as_of is not None else _successors(connection, namespace.id, rows)
             for offset, id_ in enumerate(ids):
                 row = self._standing(rows.get(id_), forwarded, namespace)
                 if row is None or row.id in seen:
@@ -223,7 +216,8 @@ class _Run:
             return None
         as_of = self._request.scope.as_of
         if row.closed_at is not None and (as_of is None or row.closed_at <= as_of):
-            row = forwarded.get(row.closed_by)
+            while row is not None and row.closed_by is not None:
+                row = forwarded.get(row.closed_by)
             if row is None or row.closed_at is not None or not self._allows(namespace, row):
                 return None
         gone = row.state == State.DELETED or row.sealed is None
@@ -264,6 +258,19 @@ def _fetch(connection: Connection, namespace_id: int, ids: Sequence[int]) -> dic
     columns = [column for column in memories.c if column is not memories.c.sealed_vectors]
     rows = connection.execute(select(*columns).where(memories.c.id.in_(ids), memories.c.namespace_id == namespace_id))
     return {row.id: row for row in rows}
+
+
+def _successors(connection: Connection, namespace_id: int, rows: Mapping[int, Row[Any]]) -> dict[int, Row[Any]]:
+    """Return the rows that closed ``rows``, those that closed them, and so on to the open ones."""
+    found: dict[int, Row[Any]] = {}
+    fresh = rows
+    for _ in range(_HOPS_MAX):
+        wanted = {row.closed_by for row in fresh.values() if row.closed_by is not None} - found.keys()
+        if not wanted:
+            break
+        fresh = _fetch(connection, namespace_id, sorted(wanted))
+        found.update(fresh)
+    return found
 
 
 class _Stopwatch:

@@ -1,7 +1,5 @@
 """Opened namespaces: one immutable snapshot for each generation, shared by the searches of a process."""
 
-import itertools
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -9,6 +7,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection
 
+from core.ids import new_id
 from core.records.company import Namespace
 from core.records.shardlist import live_shards
 from core.shards.blobs import LocalBlobs
@@ -45,7 +44,6 @@ class SnapshotStore:
         self._open: OrderedDict[int, Snapshot] = OrderedDict()
         self._lock = threading.Lock()
         self._openers: dict[int, threading.Lock] = {}
-        self._views = itertools.count()
 
     @contextmanager
     def at(self, connection: Connection, namespace: Namespace, generation: int) -> Iterator[Snapshot]:
@@ -103,13 +101,14 @@ class SnapshotStore:
         records = live_shards(connection, namespace.id)
         names = {record.public_id for record in records}
         before = self._open.get(namespace.id)
-        known = {shard.id: shard for shard in before.shards} if before else {}
+        # A shard that the cache evicted meanwhile is opened anew: its text must be linked once more.
+        known = {shard.id: shard for shard in before.shards if shard.text_folder.is_dir()} if before else {}
         shards = [
             known.get(record.public_id)
             or open_shard(self._cache, self._blobs, namespace.key, record.public_id, record.fingerprint, names)
             for record in records
         ]
-        view = self._cache.root / "work" / f"{os.getpid()}-view-{next(self._views)}"
+        view = self._cache.own / new_id("view")
         return Snapshot(generation, shards, TextView.open(view, [shard.text_folder for shard in shards]))
 
     def _retire(self, namespace_id: int) -> None:

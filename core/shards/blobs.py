@@ -4,13 +4,13 @@
 seam does: a put returns only when the bytes and the directory entry are on the disk.
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import obstore
 from obstore.store import LocalStore
 
+from core.durability import make_durable_directory, sync
 from core.errors import IntegrityError
 
 
@@ -18,7 +18,7 @@ class LocalBlobs:
     """Sealed files below one directory."""
 
     def __init__(self, root: Path) -> None:
-        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_durable_directory(root)
         self._root = root
         self._store = LocalStore(str(root))
 
@@ -27,9 +27,9 @@ class LocalBlobs:
         sized = _Counted(chunks)
         obstore.put(self._store, name, sized, use_multipart=True)
         path = self._root / name
-        _fsync(path)
+        sync(path)
         for folder in path.relative_to(self._root).parents:
-            _fsync(self._root / folder)
+            sync(self._root / folder)
         return sized.size
 
     def get(self, name: str) -> Iterator[bytes]:
@@ -68,11 +68,3 @@ class _Counted:
         chunk = next(self._chunks)
         self.size += len(chunk)
         return chunk
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,10 +1,10 @@
 """The host's cache of opened shards, in RAM-backed tmpfs: the only place where index files are in the clear.
 
     <root>/shards/<shard>/…   one opened shard; every process of the host maps these files
-    <root>/work/<pid>-…       what one process is building, opening or viewing
+    <root>/work/<member>/…    what one process is building, opening or viewing
 
-Each process holds a shared lock on the cache while it lives. Whoever comes first, or leaves last, holds it alone
-and wipes what dead processes left.
+Each process holds a shared lock on the cache, and one of its own, while it lives. Whoever comes first, or leaves
+last, holds the cache alone and wipes it; whoever comes later clears the work of members that died.
 """
 
 import fcntl
@@ -54,6 +54,10 @@ class ShardCache:
             raise
         for folder in ("shards", "work"):
             (self.root / folder).mkdir(exist_ok=True, mode=0o700)
+        self._clear_dead_members()
+        self.own = Path(tempfile.mkdtemp(dir=self.root / "work"))
+        self._alive = _open_private(self.own.with_suffix(".alive"))
+        fcntl.flock(self._alive, fcntl.LOCK_EX)
 
     def __enter__(self) -> Self:
         return self
@@ -67,6 +71,9 @@ class ShardCache:
         """Leave the cache; the last process wipes it."""
         if self._users < 0:
             return
+        shutil.rmtree(self.own, ignore_errors=True)
+        self.own.with_suffix(".alive").unlink(missing_ok=True)
+        os.close(self._alive)
         if _lock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB):
             shutil.rmtree(self.root, ignore_errors=True)
         os.close(self._users)
@@ -98,12 +105,13 @@ class ShardCache:
 
     def drop(self, shard: str) -> None:
         """Remove an opened shard; processes that have it mapped keep their pages until they let go."""
-        shutil.rmtree(self.root / "shards" / shard, ignore_errors=True)
+        with self.workspace() as workspace, suppress(FileNotFoundError):
+            (self.root / "shards" / shard).rename(workspace / shard)  # at once: nobody opens half a shard
 
     @contextmanager
     def workspace(self) -> Iterator[Path]:
         """Yield a private folder in the cache's tmpfs, removed afterwards."""
-        folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=self.root / "work"))
+        folder = Path(tempfile.mkdtemp(dir=self.own))
         try:
             yield folder
         finally:
@@ -112,6 +120,18 @@ class ShardCache:
     def used_bytes(self) -> int:
         """Return the bytes of all opened shards."""
         return sum(_size(folder) for folder in (self.root / "shards").iterdir())
+
+    def _clear_dead_members(self) -> None:
+        """Remove what members left that were killed: the kernel has dropped their locks."""
+        for mark in (self.root / "work").glob("*.alive"):
+            with suppress(FileNotFoundError):
+                descriptor = os.open(mark, os.O_RDWR | os.O_CLOEXEC)
+                try:
+                    if _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                        shutil.rmtree(mark.with_suffix(""), ignore_errors=True)
+                        mark.unlink()
+                finally:
+                    os.close(descriptor)
 
     def _make_room(self, needed: int, keep: Collection[str]) -> None:
         folders = [folder for folder in (self.root / "shards").iterdir() if folder.name not in keep]

@@ -32,6 +32,7 @@ _DIMENSIONS: Final = {  # of each array; all are uint32
     "twins": 1,
     "twin_of": 1,
 }
+ARRAYS: Final = tuple(_DIMENSIONS)
 _COUNT_BITS: Final = np.uint32(0xFFFF)  # hnswlib keeps a flag byte above its 16-bit count
 
 

@@ -12,6 +12,7 @@ from core.shards.attributes import Attributes
 from core.shards.builder import MANIFEST_FILE, TEXT_FOLDER, Manifest
 from core.shards.flat import scan
 from core.shards.graph import Graph, open_graph
+from core.shards.graph_arrays import ARRAYS
 from core.shards.sessions import SessionIndex, index_sessions
 
 Mask = npt.NDArray[np.bool_]
@@ -35,17 +36,15 @@ class OpenShard:
         self.owners: npt.NDArray[np.uint32] = _map(folder / "owners.npy")
         self.vectors: Floats = _map(folder / "vectors.npy")
         self.sessions: npt.NDArray[np.uint64] = _map(folder / "sessions.npy")
-        self._folder = folder
+        # Everything is mapped now: the cache may evict the folder any time, and what is mapped stays readable.
+        self.attributes = Attributes.open(folder)
+        graph = ARRAYS if self.manifest.graph else ()
+        self._graph_arrays = {name: _map(folder / f"graph-{name}.npy") for name in graph}
 
     @property
     def rows(self) -> int:
         """How many memories the shard holds."""
         return self.manifest.rows
-
-    @cached_property
-    def attributes(self) -> Attributes:
-        """What filters ask; mapped on first use."""
-        return Attributes.open(self._folder)
 
     @cached_property
     def session_index(self) -> SessionIndex:
@@ -56,8 +55,7 @@ class OpenShard:
     def _graph(self) -> Graph | None:
         if not self.manifest.graph:
             return None
-        arrays = {path.stem.removeprefix("graph-"): _map(path) for path in self._folder.glob("graph-*.npy")}
-        return open_graph(arrays, self.vectors)
+        return open_graph(self._graph_arrays, self.vectors)
 
     def nearest(self, query: Floats, depth: int, ef: int, mask: Mask | None) -> tuple[Ids, Floats]:
         """Return the ids and cosine similarities of the best memories for float32[k, dim] query windows.

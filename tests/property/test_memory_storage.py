@@ -47,9 +47,14 @@ def test_an_accepted_memory_survives_its_bytes(request):
         assert back.occurred_at == datetime.fromisoformat(request["occurred_at"])
 
 
-@given(
-    st.dictionaries(st.text(max_size=5), st.recursive(scalars | st.integers() | st.floats() | st.binary(), st.lists))
+anything = st.recursive(
+    scalars | st.integers() | st.floats() | st.binary(max_size=3) | st.text("a\ud800", max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("a\ud800", max_size=2), inner, max_size=2),
+    max_leaves=6,
 )
+
+
+@given(st.dictionaries(st.text(max_size=5), anything, max_size=4))
 def test_whatever_is_sent_is_accepted_or_explained(metadata):
     """Nothing but a ``ValidationError``: any other exception would be the server's fault."""
     with suppress(ValidationError):

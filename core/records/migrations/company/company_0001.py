@@ -138,6 +138,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'embedded'"),
         postgresql_where=sa.text("state = 'embedded'"),
     )
+    op.create_index(
+        "ix_memories_expiry",
+        "memories",
+        ["expires_at"],
+        unique=False,
+        sqlite_where=sa.text("expires_at IS NOT NULL"),
+        postgresql_where=sa.text("expires_at IS NOT NULL"),
+    )
     op.create_index("ix_memories_handle", "memories", ["namespace_id", "handle"], unique=False)
     op.create_index(op.f("ix_memories_job_id"), "memories", ["job_id"], unique=False)
     op.create_index(
@@ -145,7 +153,7 @@ def upgrade() -> None:
         "memories",
         ["namespace_id", "id"],
         unique=False,
-        sqlite_where=sa.text("overlay"),
+        sqlite_where=sa.text("overlay = 1"),
         postgresql_where=sa.text("overlay"),
     )
     op.create_index(

@@ -1,0 +1,195 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.limits import BULK_SHARD_ROWS, SHARD_ROWS_MAX, TAIL_ROWS_MAX, TIER_FACTOR
+from core.pipeline.plans import BULK_WAIT_S, OVERLAY_SHARE_MAX, Flush, plan_compaction, plan_flush, tier_of
+from core.records.shardlist import ShardRecord, Waiting
+
+NOW = 10**15
+AGED = NOW - int(BULK_WAIT_S * 1e6)
+
+
+def waiting(interactive: int = 0, bulk: int = 0, oldest: int | None = None, *, coming: bool = False) -> Waiting:
+    return Waiting(1, interactive, bulk, (oldest or NOW) if bulk else None, coming)
+
+
+def shard(number: int, rows: int, tier: int | None = None) -> ShardRecord:
+    return ShardRecord(number, f"sh_{number}", tier_of(rows) if tier is None else tier, rows, rows * 2_000, "model", 0)
+
+
+# --- flushes ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given_waiting", "plan"),
+    [
+        (waiting(), []),
+        (waiting(interactive=1), [Flush.TAIL]),
+        (waiting(interactive=1, bulk=5, coming=True), [Flush.TAIL]),
+        (waiting(bulk=5, coming=True), []),
+        (waiting(bulk=5), [Flush.ALL]),
+        (waiting(bulk=5, oldest=AGED, coming=True), [Flush.ALL]),
+        (waiting(bulk=5, oldest=AGED + 1, coming=True), []),
+        (waiting(interactive=1, bulk=5), [Flush.ALL]),
+        (waiting(bulk=TAIL_ROWS_MAX - 1), [Flush.ALL]),
+        (waiting(bulk=TAIL_ROWS_MAX), [Flush.SHARD]),
+        (waiting(bulk=BULK_SHARD_ROWS - 1, coming=True), []),
+        (waiting(bulk=BULK_SHARD_ROWS, coming=True), [Flush.SHARD]),
+        (waiting(interactive=1, bulk=BULK_SHARD_ROWS, coming=True), [Flush.TAIL, Flush.SHARD]),
+        (waiting(interactive=1, bulk=TAIL_ROWS_MAX), [Flush.TAIL, Flush.SHARD]),
+    ],
+)
+def test_when_rows_are_flushed_and_how(given_waiting, plan):
+    assert plan_flush(given_waiting, NOW) == plan
+
+
+counts = st.integers(0, 3) | st.integers(0, 20_000)
+
+
+@given(counts, counts, st.integers(0, 20_000_000), st.booleans())
+def test_nothing_waits_for_ever(interactive, bulk, age_us, coming):
+    plans = plan_flush(waiting(interactive, bulk, NOW - age_us, coming=coming), NOW)
+    if interactive:
+        assert plans[0] in {Flush.TAIL, Flush.ALL}
+    if bulk and (not coming or age_us >= BULK_WAIT_S * 1e6):
+        assert plans[-1] in {Flush.ALL, Flush.SHARD}
+    if not interactive and not bulk:
+        assert plans == []
+
+
+@given(counts, counts, st.integers(0, 20_000_000), st.booleans())
+def test_a_tail_stays_small(interactive, bulk, age_us, coming):
+    if Flush.ALL in plan_flush(waiting(interactive, bulk, NOW - age_us, coming=coming), NOW):
+        assert bulk < TAIL_ROWS_MAX
+
+
+# --- tiers --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rows", "tier"),
+    [
+        (1, 0),
+        (TAIL_ROWS_MAX - 1, 0),
+        (TAIL_ROWS_MAX, 1),
+        (TAIL_ROWS_MAX * TIER_FACTOR - 1, 1),
+        (TAIL_ROWS_MAX * TIER_FACTOR, 2),
+        (TAIL_ROWS_MAX * TIER_FACTOR**2 - 1, 2),
+        (TAIL_ROWS_MAX * TIER_FACTOR**2, 3),
+        (SHARD_ROWS_MAX, 3),
+        (TAIL_ROWS_MAX * TIER_FACTOR**3, 4),
+    ],
+)
+def test_each_tier_is_a_factor_larger(rows, tier):
+    assert tier_of(rows) == tier
+
+
+# --- compactions --------------------------------------------------------------------------------------
+
+
+def chosen(shards: list[ShardRecord], masked: dict[int, int] | None = None, *, overdue: bool = False) -> list[int]:
+    plan = plan_compaction(shards, masked or {}, overdue=overdue)
+    return [each.id for each in plan.shards] if plan else []
+
+
+def test_nothing_to_do():
+    assert chosen([]) == []
+    assert chosen([shard(1, 10)]) == []
+    assert chosen([shard(number, 8_192) for number in range(TIER_FACTOR - 1)]) == []
+
+
+def test_a_full_tier_is_merged():
+    assert chosen([shard(number, 8_192) for number in range(TIER_FACTOR)]) == list(range(TIER_FACTOR))
+
+
+def test_only_the_full_tier_is_merged():
+    small = [shard(number, 3_000) for number in range(TIER_FACTOR)]
+    assert chosen([shard(90, 200_000), *small, shard(91, 20_000)]) == list(range(TIER_FACTOR))
+
+
+def test_the_lower_tier_goes_first():
+    large = [shard(number, 20_000) for number in range(TIER_FACTOR)]
+    small = [shard(50 + number, 2_048) for number in range(TIER_FACTOR)]
+    assert chosen(large + small) == [50 + number for number in range(TIER_FACTOR)]
+
+
+def test_the_tail_is_left_to_flushes():
+    assert chosen([shard(number, 2_000, tier=0) for number in range(20)]) == []
+
+
+@pytest.mark.parametrize(
+    ("masked", "overdue", "expected"),
+    [
+        ({1: 200}, False, []),
+        ({1: 201}, False, [1]),
+        ({1: 1}, True, [1]),
+        ({1: 0}, True, []),
+        ({7: 5}, True, []),
+        ({1: 1, 2: 900}, False, [2]),
+        ({1: 900, 2: 900}, False, [1]),
+    ],
+)
+def test_masked_rows_are_purged_when_many_or_overdue(masked, overdue, expected):
+    assert OVERLAY_SHARE_MAX == 0.2
+    assert chosen([shard(1, 1_000), shard(2, 1_000)], masked, overdue=overdue) == expected
+
+
+shard_lists = st.lists(st.integers(1, 4_000) | st.integers(1, SHARD_ROWS_MAX), max_size=40).map(
+    lambda sizes: [shard(number, rows) for number, rows in enumerate(sizes)]
+)
+
+
+@given(shard_lists)
+def test_a_merge_is_of_one_tier_and_fits_a_shard(shards):
+    plan = plan_compaction(shards, {})
+    if plan is None:
+        return
+    assert len({tier_of(each.rows) for each in plan.shards}) == 1
+    assert len({each.id for each in plan.shards}) == len(plan.shards) > 1
+        rows = sum(each.rows for each in plan.shards)
+        assert len(plan.shards) >= TIER_FACTOR or 2 * rows >= SHARD_ROWS_MAX
+    assert sum(each.rows for each in plan.shards) <= SHARD_ROWS_MAX
+    assert all(each.tier for each in plan.shards)
+
+
+@given(shard_lists, st.dictionaries(st.integers(0, 39), st.integers(0, 500)), st.booleans())
+def test_compaction_comes_to_an_end(shards, masked, overdue):
+    """Each step leaves fewer shards or fewer masked rows, so a plan is not made for ever."""
+    fresh = 1_000
+    for _ in range(200):
+        plan = plan_compaction(shards, masked, overdue=overdue)
+        if plan is None:
+            return
+        gone = {each.id for each in plan.shards}
+        rows = sum(each.rows - min(each.rows, masked.get(each.id, 0)) for each in plan.shards)
+        masked = {number: count for number, count in masked.items() if number not in gone}
+        shards = [each for each in shards if each.id not in gone] + ([shard(fresh, rows)] if rows else [])
+        fresh += 1
+    raise AssertionError("still compacting")
+
+
+def test_a_growing_namespace_is_written_logarithmically_often():
+    """Backfilled shards of one size: each row is rewritten at most once for each tier above its first."""
+    shards: list[ShardRecord] = []
+    written = 0
+    for number in range(256):
+        shards.append(shard(number, TAIL_ROWS_MAX))
+        while plan := plan_compaction(shards, {}):
+            gone = {each.id for each in plan.shards}
+            rows = sum(each.rows for each in plan.shards)
+            written += rows
+            shards = [each for each in shards if each.id not in gone] + [shard(10_000 + len(gone) + number, rows)]
+    assert written <= 3 * 256 * TAIL_ROWS_MAX
+    assert len(shards) <= 3 * TIER_FACTOR
+
+
+def test_a_tier_that_reaches_the_largest_shard_is_merged_before_it_is_full():
+    peers = [shard(number, rows=60_000) for number in range(1, 6)]
+    plan = plan_compaction(peers, {})
+    assert plan is not None
+    assert [each.id for each in plan.shards] == [1, 2, 3, 4]
+
+
+def test_the_largest_shards_are_left_alone():
+    assert plan_compaction([shard(number, rows=200_000) for number in range(1, 30)], {}) is None
