@@ -14,6 +14,7 @@ from core.records.company import CompanyRecords, Namespace
 from core.records.control import ControlStore, open_control
 from core.records.rows import seal_vectors
 from core.records.shardlist import (
+    Absorbed,
     NewShard,
     ShardRecord,
     commit_flush,
@@ -67,13 +68,13 @@ class Desk:
 
     def claim(self, limit: int = 1_000, lane: Lane = Lane.INTERACTIVE, lease_s: float = 60) -> tuple[str, list[int]]:
         with self.records.database.write() as connection:
-            token, rows = claim_pending(
-                connection, lane, now=self.clock(), lease_us=int(lease_s * 1e6), limit=limit
-            )
+            token, rows = claim_pending(connection, lane, now=self.clock(), lease_us=int(lease_s * 1e6), limit=limit)
         return token, [row.id for row in rows]
 
     def store(self, token: str, rows: list[int], vector: np.ndarray = VECTOR) -> int:
-        sealed = [(row, seal_vectors(self.records.namespace_by_id(self.row(row).namespace_id), row, vector)) for row in rows]
+        sealed = [
+            (row, seal_vectors(self.records.namespace_by_id(self.row(row).namespace_id), row, vector)) for row in rows
+        ]
         with self.records.database.write() as connection:
             return store_vectors(connection, token, sealed, MODEL)
 
@@ -107,7 +108,7 @@ class Desk:
                 added=self.new_shard(len(fresh), tier),
                 replaced=more.get("replaced", []),
                 indexed=fresh,
-                absorbed=more.get("absorbed", []),
+                absorbed=more.get("absorbed", Absorbed()),
                 now=self.clock(),
             )
         return fresh

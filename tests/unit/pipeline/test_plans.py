@@ -147,8 +147,8 @@ def test_a_merge_is_of_one_tier_and_fits_a_shard(shards):
         return
     assert len({tier_of(each.rows) for each in plan.shards}) == 1
     assert len({each.id for each in plan.shards}) == len(plan.shards) > 1
-        rows = sum(each.rows for each in plan.shards)
-        assert len(plan.shards) >= TIER_FACTOR or 2 * rows >= SHARD_ROWS_MAX
+    rows = sum(each.rows for each in plan.shards)
+    assert len(plan.shards) >= TIER_FACTOR or 2 * rows >= SHARD_ROWS_MAX
     assert sum(each.rows for each in plan.shards) <= SHARD_ROWS_MAX
     assert all(each.tier for each in plan.shards)
 
