@@ -57,7 +57,12 @@ def run_embedded(settings: Settings) -> None:
     """Serve everything from one command: private Redis, one worker process, the API. Raises ``ConfigurationError``."""
     _leave_on_signals()
     run_directory = settings.storage.path.absolute() / "run"
-    run_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        run_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigurationError(
+            f"[storage] path: {settings.storage.path} cannot be used: {error.strerror}; choose another"
+        ) from None
     with ExitStack() as stack:
         try:
             stack.enter_context(FileLock(run_directory / "serve.lock", timeout=0))

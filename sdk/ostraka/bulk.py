@@ -1,0 +1,62 @@
+"""Writing many memories: cut into chunks that one call may carry, each chunk exactly one write."""
+
+import dataclasses
+import uuid
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from ostraka.answers import AddedMany, Rejected, read
+from ostraka.fields import NewMemory, encode, given
+from ostraka.plans import Plan, Request, ask
+
+CHUNK_MEMORIES_MAX: Final = 10_000  # the server's limits of one call
+CHUNK_BYTES_MAX: Final = 64 * 1024 * 1024
+
+
+def add_many(namespace: str, memories: Iterable[NewMemory], *, idempotency_key: str | None = None) -> Plan[AddedMany]:
+    """Remember much, in chunks of 10,000 memories or 64 MiB; ``memories`` is read as it is sent.
+
+    Memories that are wrong are reported in ``rejected`` by number; the others of a chunk are written all or nothing.
+    With an ``idempotency_key`` of your own, running the same call again after an error writes only the chunks that
+    are missing; without it, each call has its own. Raises ``InvalidRequest`` for a chunk without a single valid
+    memory, and other ``OstrakaError``; earlier chunks are then written.
+    """
+    key = idempotency_key or uuid.uuid4().hex
+    job_ids: list[str] = []
+    rejected: list[Rejected] = []
+    accepted = before = 0
+    for number, lines in enumerate(chunks(encode({"namespace": namespace, **given(each)}) for each in memories)):
+        request = Request(
+            "POST",
+            "/v1/memory/bulk",
+            body=b"\n".join(lines),
+            content_type="application/x-ndjson",
+            idempotency_key=f"{key}-{number}",
+            repeatable=True,
+        )
+        job_id, count, refused = yield from ask(request, _read)
+        job_ids.append(job_id)
+        accepted += count
+        rejected += [dataclasses.replace(each, line=each.line + before) for each in refused]
+        before += len(lines)
+    return AddedMany(tuple(job_ids), accepted, tuple(rejected))
+
+
+def chunks(
+    lines: Iterable[bytes], memories_max: int = CHUNK_MEMORIES_MAX, bytes_max: int = CHUNK_BYTES_MAX
+) -> Iterator[list[bytes]]:
+    """Yield the lines in lists that fit both bounds, newlines counted; a line beyond ``bytes_max`` stands alone."""
+    chunk: list[bytes] = []
+    size = 0
+    for line in lines:
+        if chunk and (len(chunk) == memories_max or size + len(line) + 1 > bytes_max):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(line)
+        size += len(line) + 1
+    if chunk:
+        yield chunk
+
+
+def _read(answer: Any) -> tuple[str, int, list[Rejected]]:
+    return str(answer["job_id"]), int(answer["accepted"]), [read(Rejected, each) for each in answer["rejected"]]
