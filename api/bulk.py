@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from api.problems import faults_of
 from api.schemas import AddMemory
 from core import limits
-from core.errors import InvalidInput, TooLarge
+from core.errors import InvalidInput, Malformed, TooLarge
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def parse_bulk(body: bytes, content_type: str) -> BulkLines:
             items.append(AddMemory.model_validate_json(line))
         except ValidationError as error:
             faults = faults_of(error)
-            code = "malformed_json" if error.errors()[0]["type"] == "json_invalid" else InvalidInput.code
+            code = Malformed.code if error.errors()[0]["type"] == "json_invalid" else InvalidInput.code
             rejected.append(Rejected(number, code, "; ".join(f"{each['field']}: {each['detail']}" for each in faults)))
     if not items:
         first = f"line {rejected[0].line}: {rejected[0].detail}" if rejected else "the body is empty"
@@ -62,7 +62,7 @@ def _numbered(body: bytes, content_type: str) -> Iterator[tuple[int, bytes]]:
         try:
             given = orjson.loads(body)
         except orjson.JSONDecodeError:
-            raise InvalidInput("the body is not a valid JSON list; correct it", code="malformed_json") from None
+            raise Malformed("the body is not a valid JSON list; correct it") from None
         yield from enumerate(map(orjson.dumps, given), start=1)
     else:
         yield from ((number, line) for number, line in enumerate(body.splitlines(), start=1) if line.strip())

@@ -4,81 +4,86 @@ from collections.abc import Iterator
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from core.clock import now_us
 from core.pipeline.doorbell import EMBED, EMBED_BULK
 from core.records.claims import count_pending
 from core.records.reading import count_shards, count_states
-from core.records.tables import Lane
+from core.records.tables import Lane, State
 from core.runtime import Runtime
 
 _SEARCH_BUCKETS_S: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
 class Metrics:
-    """The process's registry."""
+    """The process's registries: one for each company, so that a credential shows its own company's alone."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self._registry = CollectorRegistry()
-        self._searches = Counter("ostraka_searches", "Searches answered.", ["namespace"], registry=self._registry)
-        self._seconds = Histogram(
+        self._runtime = runtime
+        self._companies: dict[str, _Company] = {}
+
+    def observe_search(self, company: str, namespace: str, took_s: float) -> None:
+        """Count a search of a namespace, named by its opaque id."""
+        registry = self._of(company)
+        registry.searches.labels(namespace).inc()
+        registry.seconds.observe(took_s)
+
+    def expose(self, company: str) -> bytes:
+        """Return a company's metrics in the text format."""
+        text: bytes = generate_latest(self._of(company).registry)
+        return text
+
+    def _of(self, company: str) -> "_Company":
+        return self._companies.get(company) or self._companies.setdefault(company, _Company(self._runtime, company))
+
+
+class _Company:
+    """A company's registry."""
+
+    def __init__(self, runtime: Runtime, company: str) -> None:
+        self.registry = CollectorRegistry()
+        self.searches = Counter("ostraka_searches", "Searches answered.", ["namespace"], registry=self.registry)
+        self.seconds = Histogram(
             "ostraka_search_duration_seconds",
             "Time of a search, waiting included.",
             buckets=_SEARCH_BUCKETS_S,
-            registry=self._registry,
+            registry=self.registry,
         )
-        self._registry.register(_Ledger(runtime))
-
-    def observe_search(self, namespace: str, took_s: float) -> None:
-        """Count a search of a namespace, named by its opaque id."""
-        self._searches.labels(namespace).inc()
-        self._seconds.observe(took_s)
-
-    def expose(self) -> bytes:
-        """Return the text format."""
-        text: bytes = generate_latest(self._registry)
-        return text
+        self.registry.register(_Ledger(runtime, company))
 
 
 class _Ledger(Collector):
     """Gauges and totals counted from the record store."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, runtime: Runtime, company: str) -> None:
+        self._doorbell = runtime.doorbell
+        self._records = runtime.control.records(company)
 
     def collect(self) -> Iterator[Metric]:
         """Yield the present counts."""
         memories = GaugeMetricFamily("ostraka_memories_total", "Memories not deleted.", labels=["namespace"])
         states = GaugeMetricFamily("ostraka_memory_states", "Rows by state.", labels=["namespace", "state"])
-        ingest = GaugeMetricFamily("ostraka_ingest_total", "Rows ever accepted.", labels=["namespace"])
+        ingest = CounterMetricFamily("ostraka_ingest", "Rows ever accepted.", labels=["namespace"])
         shards = GaugeMetricFamily("ostraka_shards", "Live shards.", labels=["namespace"])
         size = GaugeMetricFamily("ostraka_shard_bytes", "Bytes of live shards.", labels=["namespace"])
         depth = GaugeMetricFamily("ostraka_queue_depth", "Memories waiting to be embedded.", labels=["queue"])
         age = GaugeMetricFamily("ostraka_queue_age_seconds", "Age of the oldest waiting memory.", labels=["queue"])
-        waiting: dict[str, list[float]] = {EMBED: [0, 0.0], EMBED_BULK: [0, 0.0]}
-        for company in self._runtime.control.companies():
-            records = self._runtime.control.records(company.id)
-            with records.database.read() as connection:
-                for queue, lane in ((EMBED, Lane.INTERACTIVE), (EMBED_BULK, Lane.BULK)):
-                    count, oldest = count_pending(connection, lane)
-                    waiting[queue][0] += count
-                    since = 0.0 if oldest is None else (now_us() - oldest) / 1e6
-                    waiting[queue][1] = max(waiting[queue][1], since)
-                for namespace in records.namespaces():
-                    label = [namespace.public_id]
-                    counts = count_states(connection, namespace.id)
-                    live, size_bytes = count_shards(connection, namespace.id)
-                    ingest.add_metric(label, sum(counts.values()))
-                    memories.add_metric(label, sum(counts.values()) - counts["deleted"])
-                    shards.add_metric(label, live)
-                    size.add_metric(label, size_bytes)
-                    for state, rows in counts.items():
-                        states.add_metric([*label, state], rows)
-        for queue, (pending, seconds) in waiting.items():
-            depth.add_metric([queue], pending)
-            age.add_metric([queue], seconds)
+        with self._records.database.read() as connection:
+            for queue, lane in ((EMBED, Lane.INTERACTIVE), (EMBED_BULK, Lane.BULK)):
+                count, oldest = count_pending(connection, lane)
+                depth.add_metric([queue], count)
+                age.add_metric([queue], 0.0 if oldest is None else (self._records.clock() - oldest) / 1e6)
+            for namespace in self._records.namespaces():
+                label = [namespace.public_id]
+                counts = count_states(connection, namespace.id)
+                live, size_bytes = count_shards(connection, namespace.id)
+                ingest.add_metric(label, sum(counts.values()))
+                memories.add_metric(label, sum(counts.values()) - counts[State.DELETED])
+                shards.add_metric(label, live)
+                size.add_metric(label, size_bytes)
+                for state, rows in counts.items():
+                    states.add_metric([*label, state], rows)
         failures = GaugeMetricFamily("ostraka_doorbell_failures", "Rings that Redis did not take.")
-        failures.add_metric([], self._runtime.doorbell.failures)
+        failures.add_metric([], self._doorbell.failures)
         yield from (memories, states, ingest, shards, size, depth, age, failures)

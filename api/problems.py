@@ -20,6 +20,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 # First match wins, so subclasses come before their parents.
 STATUS: Final[tuple[tuple[type[errors.OstrakaError], int], ...]] = (
     (errors.TooLarge, 413),
+    (errors.Malformed, 400),
     (errors.InvalidInput, 422),
     (errors.Unauthenticated, 401),
     (errors.Forbidden, 403),

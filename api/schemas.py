@@ -114,7 +114,7 @@ class SearchMemory(BaseModel):
     as_of: Moment | None = Field(None, description="Answer with what was known at this time.")
     explain: bool = Field(False, description="Add each arm's rank and score.")
     after_job: str | None = Field(None, description="Wait until this job is done (read your writes).")
-    wait_ms: int = Field(0, ge=0, le=limits.WAIT_MS_MAX, description="How long to wait for after_job.")
+    wait_ms: int = Field(10_000, ge=0, le=limits.WAIT_MS_MAX, description="How long to wait for after_job at most.")
 
 
 class Result(BaseModel):

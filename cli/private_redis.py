@@ -1,6 +1,5 @@
 """The embedded server's private Redis: on a Unix socket, nothing on disk."""
 
-import hashlib
 import shutil
 import tempfile
 import time
@@ -66,7 +65,4 @@ def _socket_path(run_directory: Path) -> Path:
     socket = run_directory / "redis.sock"
     if len(str(socket).encode()) <= _SOCKET_PATH_BYTES_MAX:
         return socket
-    mark = hashlib.sha256(str(run_directory).encode()).hexdigest()[:16]
-    folder = Path(tempfile.gettempdir()) / f"ostraka-{mark}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder / "redis.sock"
+    return Path(tempfile.mkdtemp(prefix="ostraka-")) / "redis.sock"

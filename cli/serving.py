@@ -20,7 +20,7 @@ from cli.supervisor import Supervisor
 from core.errors import ConfigurationError
 from core.records.apikeys import has_keys
 from core.runtime import Runtime
-from core.settings import Settings
+from core.settings import ENV_CONFIG, Settings
 from workers.app import create_celery, publisher
 
 log = structlog.get_logger()
@@ -46,7 +46,8 @@ def run_api(settings: Settings) -> None:
         redis_url = settings.queue.redis_url
         app = create_app(runtime, anonymous_allowed=anonymous, ping_redis=lambda: ping(redis_url))
         host, port = listener.getsockname()[:2]
-        log.info("listening", url=f"http://{host}:{port}", docs=f"http://{host}:{port}/docs")
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        log.info("listening", url=url, docs=f"{url}/docs")
         gc.freeze()  # what start-up made lives for ever: collections need not walk it
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_S)
@@ -76,7 +77,13 @@ def run_embedded(settings: Settings) -> None:
             url = start_private_redis(supervisor, run_directory)
             settings = settings.model_copy(update={"queue": settings.queue.model_copy(update={"redis_url": url})})
             stack.callback(_remove_socket, url)
-        runtime_environment = {**os.environ, **settings.as_environment(), "MALLOC_ARENA_MAX": "2"}
+        # The variables say everything; a settings file in the working directory must add nothing.
+        runtime_environment = {
+            **os.environ,
+            **settings.as_environment(),
+            ENV_CONFIG: os.devnull,
+            "MALLOC_ARENA_MAX": "2",
+        }
         command = [sys.executable, "-m", "cli.main", "worker", "--nice", _WORKER_NICENESS]
         stack.callback(log.info, "stopped")
         supervisor.start("worker", command, runtime_environment)

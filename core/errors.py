@@ -2,6 +2,7 @@
 
     OstrakaError
     ├── InvalidInput        the request is wrong: change it
+    │   ├── Malformed       … it cannot even be parsed
     │   └── TooLarge        … by making it smaller
     ├── NotFound            it is not there, or not yours
     ├── Conflict            the state forbids it: read again, then decide
@@ -12,8 +13,7 @@
     ├── ConfigurationError  the operator must change a setting or a file
     ├── IntegrityError      stored bytes are not what we wrote: never retried, never parsed
     │   └── WrongKey        … or the key is not the one they were written with
-    ├── StaleGeneration     a commit lost the compare-and-swap: rebuild from the new state
-    └── LeaseLost           a claim ran out and was given to somebody else: drop the work
+    └── StaleGeneration     a commit lost the compare-and-swap: rebuild from the new state
 
 Only ``api`` maps these to HTTP status codes.
 """
@@ -37,6 +37,12 @@ class InvalidInput(OstrakaError):
     """The request cannot be understood or breaks a rule; sending it again unchanged fails again."""
 
     code = "invalid_input"
+
+
+class Malformed(InvalidInput):
+    """The request is not well-formed JSON."""
+
+    code = "malformed_json"
 
 
 class TooLarge(InvalidInput):
@@ -107,9 +113,3 @@ class StaleGeneration(OstrakaError):
     """The namespace moved on while a shard was being built."""
 
     code = "stale_generation"
-
-
-class LeaseLost(OstrakaError):
-    """The lease ran out before the work was committed."""
-
-    code = "lease_lost"

@@ -26,9 +26,7 @@ IDEMPOTENCY_KEY_CHARS_MAX: Final = 200
 
 # --- the pipeline -------------------------------------------------------------------------------------
 GROUP_COMMIT_ROWS_MAX: Final = 12_000  # rows one shared transaction may carry: a full bulk call and some singles
-EMBED_CLAIM_ROWS: Final = 256  # rows of one claim: about 0.3 s of two cores
-LEASE_S: Final = 60.0  # longer than any batch; a dead worker's rows come back after this
-ATTEMPTS_MAX: Final = 5  # claims of one row before it is declared failed
+EMBED_CLAIM_BYTES: Final = 500_000  # of one claim: long texts take 0.1 s per 5 kB, and a lease must outlast them
 
 # --- shards -------------------------------------------------------------------------------------------
 TAIL_ROWS_MAX: Final = 2_048  # a tail is rewritten at each flush; beyond this it becomes a tier-1 shard

@@ -7,7 +7,16 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
 import orjson
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from core import limits
 
@@ -112,12 +121,19 @@ class NewMemory(BaseModel):
     metadata: CheckedMetadata = Field(default_factory=dict, description="JSON object; filters can use every value.")
     session: Name | None = Field(None, description="The conversation or run it belongs to.")
     tags: Tags = Field(default_factory=list, description="Labels.")
-    importance: Importance | None = Field(None, description="Weight from 0 to 1, kept for ranking and filters.")
+    importance: Importance | None = Field(None, description="Weight from 0 to 1, kept with the memory.")
     occurred_at: Moment | None = Field(None, description="When it happened, if that is not now (RFC 3339).")
     ttl_seconds: int | None = Field(
         None, strict=True, gt=0, le=limits.TTL_SECONDS_MAX, description="Seconds after which it expires."
     )
     supersedes: Name | None = Field(None, description="Id of a memory that this one replaces.")
+
+    @field_validator("id")
+    @classmethod
+    def _not_a_route(cls, value: str | None) -> str | None:
+        if value == "search":
+            raise ValueError("'search' is the name of a route; choose another id")
+        return value
 
     @model_validator(mode="after")
     def _not_itself(self) -> Self:

@@ -19,7 +19,7 @@ from core.pipeline.indexing import IndexStage
 from core.pipeline.maintenance import collect_garbage, expire_memories, forgotten_work
 from core.records.company import CompanyRecords
 from core.records.control import ControlStore, open_control
-from core.records.shardlist import namespace_state
+from core.records.shardlist import fingerprints
 from core.records.tables import Lane
 from core.search.service import QueryService, Ranking
 from core.search.snapshots import SnapshotStore
@@ -73,10 +73,10 @@ class Runtime:
             records = self.control.records(company.id)
             for namespace in records.namespaces():
                 with records.database.read() as connection:
-                    state = namespace_state(connection, namespace.id)
-                if state and state.fingerprint not in {None, self.embedder.fingerprint}:
+                    others = fingerprints(connection, namespace.id) - {self.embedder.fingerprint}
+                if others:
                     raise ConfigurationError(
-                        f"[embeddings] model: namespace {namespace.public_id} was indexed with {state.fingerprint}, "
+                        f"[embeddings] model: namespace {namespace.public_id} was embedded with {others.pop()}, "
                         f"the settings ask for {self.embedder.fingerprint}; configure that model and precision again"
                     )
 
@@ -162,7 +162,15 @@ class Runtime:
             records=records,
             committer=GroupCommitter(records.database, records.clock, ring),
             query=QueryService(records, snapshots, self.embedder, ranking),
-            index=IndexStage(records, blobs, self.cache, self.embedder, graph, self.stopping.is_set),
+            index=IndexStage(
+                records,
+                blobs,
+                self.cache,
+                self.embedder,
+                graph,
+                self.stopping.is_set,
+                flush_lease_s=self.settings.queue.lease_s,
+            ),
             snapshots=snapshots,
             ring=ring,
         )

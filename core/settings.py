@@ -20,7 +20,8 @@ from core.errors import ConfigurationError
 
 ENV_PREFIX = "OSTRAKA_"
 # Read elsewhere on purpose: the key must not linger in a settings object, the model folder is the machine's.
-ENV_OUTSIDE_SETTINGS = frozenset({"OSTRAKA_ENCRYPTION_KEY", "OSTRAKA_MODELS_DIR", "OSTRAKA_CONFIG"})
+ENV_CONFIG = "OSTRAKA_CONFIG"
+ENV_OUTSIDE_SETTINGS = frozenset({"OSTRAKA_ENCRYPTION_KEY", "OSTRAKA_MODELS_DIR", ENV_CONFIG})
 
 
 def _fixed(value: float) -> Any:
@@ -133,7 +134,7 @@ def load_settings(config: Path | None = None, overrides: dict[str, Any] | None =
     ``config`` defaults to ``ostraka.toml`` in the working directory, when there is one; ``overrides`` is the
     nested mapping of the flags given. Raises ``ConfigurationError`` naming each bad setting and the remedy.
     """
-    path = config or Path("ostraka.toml")
+    path = config or Path(os.environ.get(ENV_CONFIG, "ostraka.toml"))
     if config is not None and not config.is_file():
         raise ConfigurationError(f"--config: there is no file {config}; create it or drop the flag")
     _refuse_unknown_variables()

@@ -1,6 +1,6 @@
 """The Celery application: explicit task names, JSON, ids only, early acknowledgement.
 
-A message is a doorbell (DESIGN: the record store is the ledger), so nothing about a lost, doubled or late one
+A message is a doorbell (ARCHITECTURE.md: the record store is the ledger), so nothing about a lost, doubled or late one
 matters, and results are never stored.
 """
 

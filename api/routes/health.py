@@ -55,9 +55,9 @@ def ready(request: Request) -> Response:
     response_class=Response,
 )
 def metrics(request: Request, caller: Caller) -> Response:
-    """Return the metrics. Namespaces appear by their opaque ids. Needs the scope `read`."""
+    """Return the company's metrics. Namespaces appear by their opaque ids. Needs the scope `read`."""
     caller.principal.require("read")
-    return Response(request.app.state.metrics.expose(), media_type=CONTENT_TYPE_LATEST)
+    return Response(request.app.state.metrics.expose(caller.principal.company_id), media_type=CONTENT_TYPE_LATEST)
 
 
 def _problems(state: Any) -> list[str]:

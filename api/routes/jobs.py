@@ -1,6 +1,6 @@
 """Jobs: where accepted memories are on their way."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
@@ -14,7 +14,7 @@ from api.routes.dependencies import Caller
 from api.schemas import Job, JobPage, job_body
 from core import limits
 from core.errors import NotFound
-from core.records.reading import JobView, get_job, list_jobs
+from core.records.reading import JobState, JobView, get_job, list_jobs
 from core.records.retries import retry_failed
 from core.records.tables import Lane
 
@@ -24,14 +24,13 @@ router = APIRouter(prefix="/v1", tags=["jobs"])
 @router.get("/jobs", response_model=JobPage, responses=documented(), summary="List jobs")
 def list_page(
     caller: Caller,
-    state: Annotated[Literal["running", "finished"] | None, Query(description="Only these.")] = None,
+    state: Annotated[JobState | None, Query(description="Only jobs in this state.")] = None,
     cursor: Annotated[str | None, Query(description="From the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=limits.PAGE_LIMIT_MAX)] = 50,
 ) -> Response:
     """Return jobs, newest first, of the namespaces that the credential covers."""
     caller.principal.require("read")
-    finished = None if state is None else state == "finished"
-    page = list_jobs(caller.tenant.records, after=decode_cursor(cursor), limit=limit, finished=finished)
+    page = list_jobs(caller.tenant.records, after=decode_cursor(cursor), limit=limit, state=state)
     more = encode_cursor(page[-1].row) if len(page) == limit else None
     seen = [job_body(job) for job in page if caller.principal.covers(job.namespace)]
     return answer({"jobs": seen, "next_cursor": more})

@@ -15,7 +15,9 @@ from api.schemas import SearchAnswer, SearchMemory, result_body
 from api.scopes import search_scope
 from api.waiting import wait_for_job
 from core import limits
+from core.errors import NotFound
 from core.memory import Moment, Name, Tag
+from core.records.reading import get_job
 from core.search.request import Mode, SearchRequest
 
 router = APIRouter(prefix="/v1", tags=["search"])
@@ -59,6 +61,9 @@ async def _search(request: Request, caller: Access, body: SearchMemory) -> Respo
     namespace = caller.read(body.namespace)
     scope = search_scope(body)
     if body.after_job is not None:
+        job = await to_thread.run_sync(get_job, caller.tenant.records, body.after_job)
+        if not caller.principal.covers(job.namespace):
+            raise NotFound("there is no such job", field="job_id")
         await wait_for_job(caller.tenant.records, body.after_job, body.wait_ms / 1e3)
     mode: Mode = body.mode or request.app.state.runtime.settings.retrieval.mode
     asked = SearchRequest(body.query, body.limit, mode, scope, body.explain)
@@ -66,7 +71,7 @@ async def _search(request: Request, caller: Access, body: SearchMemory) -> Respo
         caller.tenant.query.search, namespace, asked, limiter=request.app.state.search_limiter
     )
     took_s = time.perf_counter() - started
-    request.app.state.metrics.observe_search(namespace.public_id, took_s)
+    request.app.state.metrics.observe_search(caller.principal.company_id, namespace.public_id, took_s)
     parts = dict(found.took_ms) if body.explain else None
     results = [result_body(hit) for hit in found.hits]
     return answer({"results": results, "took_ms": took_s * 1e3, "parts_ms": parts})

@@ -27,7 +27,7 @@ from api.schemas import (
 )
 from api.scopes import delete_scope
 from api.waiting import wait_for_job
-from core.errors import Conflict, InvalidInput
+from core.errors import Conflict, InvalidInput, NotFound
 from core.memory import Name, NewMemory, Tag
 from core.pipeline.forgetting import delete_matching
 from core.records.company import Namespace
@@ -89,7 +89,7 @@ async def add(
     "/memory/bulk",
     status_code=202,
     response_model=BulkAnswer,
-    responses=documented(404, 409, 415),
+    responses=documented(404, 409),
     summary="Remember much at once",
     openapi_extra=_BULK_BODY,
 )
@@ -162,7 +162,11 @@ async def _commit(
     kept: dict[str, Any] | None = None,
 ) -> Accepted:
     request = WriteRequest(namespace, items, lane, once, kept or {})
-    return await asyncio.wrap_future(tenant.committer.submit(request))
+    try:
+        return await asyncio.wrap_future(tenant.committer.submit(request))
+    except NotFound:
+        tenant.records.forget(namespace)  # it was deleted by another process: the next write makes it anew
+        raise
 
 
 def _patched(current: MemoryView, body: PatchMemory, now: int) -> NewMemory:

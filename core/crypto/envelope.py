@@ -71,11 +71,3 @@ class Sealer:
             return aead.decrypt(envelope[_HEAD.size : body], envelope[body:], envelope[: _HEAD.size] + where)
         except InvalidTag:
             raise IntegrityError("a sealed value failed authentication: changed, moved, or another key") from None
-
-
-def envelope_key_version(envelope: bytes) -> int:
-    """Return the key version an envelope names; ``IntegrityError`` when it is too short to name one."""
-    if len(envelope) < OVERHEAD_BYTES:
-        raise IntegrityError("a sealed value is truncated")
-    key_version: int = _HEAD.unpack_from(envelope)[1]
-    return key_version

@@ -23,6 +23,7 @@ log = structlog.get_logger()
 
 BROKEN = "integrity"
 EXHAUSTED = "attempts_exhausted"
+POISON = "embedding_failed"
 
 
 @dataclass(frozen=True)
@@ -128,15 +129,40 @@ class EmbedStage:
         return _Batch(token, namespaces, ids, texts)
 
     def _store(self, batch: _Batch, future: Future[list[Vectors]]) -> int:
-        vectors = future.result()
+        vectors = self._vectors(batch, future)
         sealed = [
             (row, seal_vectors(namespace, row, found))
             for namespace, row, found in zip(batch.namespaces, batch.rows, vectors, strict=True)
+            if found is not None
         ]
+        poison = [row for row, found in zip(batch.rows, vectors, strict=True) if found is None]
         with self._records.database.write() as connection:
             stored = store_vectors(connection, batch.token, sealed, self._embedder.fingerprint)
+            fail_claimed(connection, batch.token, poison, POISON, self._records.clock())
         self._on_embedded(stored)
         return stored
+
+    def _vectors(self, batch: _Batch, future: Future[list[Vectors]]) -> Sequence[Vectors | None]:
+        """Return the batch's vectors; where it failed as a whole, one by one, ``None`` for the texts at fault.
+
+        When every text fails, the fault is not the texts': the error goes on, and the claim is given back.
+        """
+        try:
+            return future.result()
+        except Exception as error:  # whatever the model raises for a text
+            log.error("batch_failed", error=type(error).__name__, rows=len(batch.rows))
+            if len(batch.rows) == 1:
+                return [None]
+            found = [self._alone(text) for text in batch.texts]
+            if all(vectors is None for vectors in found):
+                raise
+            return found
+
+    def _alone(self, text: str) -> Vectors | None:
+        try:
+            return self._embedder.embed_passages([text])[0]
+        except Exception:  # noqa: BLE001 - as above
+            return None
 
     def _release(self, batch: _Batch) -> None:
         with self._records.database.write() as connection:

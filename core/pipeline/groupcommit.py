@@ -13,7 +13,7 @@ from concurrent.futures import Future
 
 from core import limits
 from core.clock import Clock
-from core.errors import OstrakaError, Unavailable
+from core.errors import Busy, OstrakaError, Unavailable
 from core.records.engine import Database
 from core.records.tables import Lane
 from core.records.writes import Accepted, WriteRequest, commit_writes
@@ -30,22 +30,26 @@ class GroupCommitter:
         self._database = database
         self._clock = clock
         self._on_commit = on_commit
+        self._closed = False
         self._waiting: queue.Queue[Waiting | None] = queue.Queue(_QUEUE_REQUESTS_MAX)
         self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
         self._thread.start()
 
     def submit(self, request: WriteRequest) -> Future[Accepted]:
         """Return a future that holds the answer once the request is durable, or the error that refused it."""
+        if self._closed:
+            raise Unavailable("the server is stopping; send the write again", code="stopping")
         future: Future[Accepted] = Future()
         future.set_running_or_notify_cancel()  # what may be committed any moment can no longer be cancelled
         try:
             self._waiting.put_nowait((request, future))
         except queue.Full:
-            raise Unavailable("too many writes are waiting for the disk; try again", code="store_busy") from None
+            raise Busy("too many writes are waiting for the disk; send them again, slower", code="store_busy") from None
         return future
 
     def close(self) -> None:
         """Commit what was submitted and stop."""
+        self._closed = True
         self._waiting.put(None)
         self._thread.join()
 

@@ -5,7 +5,8 @@ the transaction leaves an orphan blob that nobody lists; after it, everything is
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,14 +72,16 @@ class IndexStage:
         embedder: Embedder,
         graph: GraphSettings,
         stopping: Callable[[], bool] = lambda: False,
+        flush_lease_s: float = _FLUSH_LEASE_S,
     ) -> None:
-        """Build it; ``stopping()`` ends a drain after the shard at hand."""
+        """Build it; ``stopping()`` ends a drain after the shard at hand; a dead flush is taken over after its lease."""
         self._records = records
         self._blobs = blobs
         self._cache = cache
         self._embedder = embedder
         self._graph = graph
         self._stopping = stopping
+        self._flush_lease_s = flush_lease_s
 
     def drain(self) -> int:
         """Flush every namespace that should be, until none should; return the number of flushes."""
@@ -88,7 +91,7 @@ class IndexStage:
                 waiting = waiting_namespaces(connection)
             now = self._records.clock()
             due = [(each.namespace_id, plan) for each in waiting for plan in plan_flush(each, now)]
-            done = sum(self._leased(f"flush-{ns}", _FLUSH_LEASE_S, self._flusher(ns, plan)) for ns, plan in due)
+            done = sum(self._leased(f"flush-{ns}", self._flush_lease_s, self._flusher(ns, plan)) for ns, plan in due)
             flushes += done
             if not done or self._stopping():
                 return flushes
@@ -96,9 +99,7 @@ class IndexStage:
     def compact(self) -> int:
         """Compact every namespace as far as the policy asks; return the number of namespaces changed."""
         return sum(
-            self._leased(f"compact-{namespace.id}", _COMPACTION_LEASE_S, self._compactor(namespace))
-            for namespace in self._records.namespaces()
-            if self._next_compaction(namespace)
+            _isolated(f"compact-{namespace.id}", self._compactor(namespace)) for namespace in self._records.namespaces()
         )
 
     def _leased(self, name: str, lease_s: float, work: Callable[[], bool]) -> int:
@@ -111,15 +112,7 @@ class IndexStage:
         if token is None:
             return 0
         try:
-            return int(work())
-        except StaleGeneration:
-            log.info("commit_overtaken", lease=name)
-            return 1  # the state changed under us: look again
-        except NotFound:
-            return 0
-        except (IntegrityError, Unavailable) as error:  # one namespace's trouble must not stop the others
-            log.error("namespace_skipped", lease=name, code=error.reason)
-            return 0
+            return _isolated(name, work)
         finally:
             with self._records.database.write() as connection:
                 drop_lease(connection, name, token)
@@ -140,7 +133,7 @@ class IndexStage:
         kept = [row for shard in replaced for row in self._shard_ids(namespace, shard)]
         built = self._build(namespace, sorted({*kept, *fresh}))
         now = self._records.clock()
-        with self._records.database.write() as connection:
+        with self._discarded_if_stale(namespace, built), self._records.database.write() as connection:
             commit_flush(
                 connection,
                 namespace.id,
@@ -155,7 +148,13 @@ class IndexStage:
         return True
 
     def _compactor(self, namespace: Namespace) -> Callable[[], bool]:
-        return lambda: self._compact(namespace)
+        def compact_if_due() -> bool:
+            if self._next_compaction(namespace) is None:
+                return False
+            lease = f"compact-{namespace.id}"
+            return bool(self._leased(lease, _COMPACTION_LEASE_S, lambda: self._compact(namespace)))
+
+        return compact_if_due
 
     def _compact(self, namespace: Namespace) -> bool:
         changed = False
@@ -185,11 +184,21 @@ class IndexStage:
         rows = sorted(row for shard in replaced for row in self._shard_ids(namespace, shard))
         built = self._build(namespace, rows)
         now = self._records.clock()
-        with self._records.database.write() as connection:
+        with self._discarded_if_stale(namespace, built), self._records.database.write() as connection:
             commit_compaction(
                 connection, namespace.id, added=built.shard, replaced=replaced, absorbed=built.absorbed, now=now
             )
             fail_rows(connection, built.broken, BROKEN, now)
+
+    @contextmanager
+    def _discarded_if_stale(self, namespace: Namespace, built: _Built) -> Iterator[None]:
+        """Remove a shard whose commit was overtaken: nobody lists it, nobody ever will."""
+        try:
+            yield
+        except StaleGeneration:
+            if built.shard:
+                self.discard(namespace.public_id, built.shard.public_id)
+            raise
 
     def _held(
         self, namespace: Namespace, shards: Sequence[ShardRecord], overlay: Collection[int]
@@ -259,6 +268,20 @@ class IndexStage:
         """Remove a shard that no reader can list any more."""
         self._cache.drop(shard)
         self._blobs.delete(blob_name(namespace_public_id, shard))
+
+
+def _isolated(name: str, work: Callable[[], bool]) -> int:
+    """Return 1 if ``work`` changed something; one namespace's trouble must not stop the others."""
+    try:
+        return int(work())
+    except StaleGeneration:
+        log.info("commit_overtaken", lease=name)
+        return 1  # the state changed under us: look again
+    except NotFound:
+        return 0
+    except (IntegrityError, Unavailable) as error:
+        log.error("namespace_skipped", lease=name, code=error.reason)
+        return 0
 
 
 def _absorbed(masked: Iterable[tuple[int, bool]]) -> Absorbed:

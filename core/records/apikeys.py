@@ -12,10 +12,10 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Any, Final
 
 import orjson
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import Row, func, insert, or_, select, update
 
 from core.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
 from core.ids import new_id
@@ -73,14 +73,14 @@ def create_key(
         raise InvalidInput(f"scope: choose from {', '.join(SCOPES)}, at least one", field="scope")
     key_id = new_id("key")
     secret = base64.b32encode(secrets.token_bytes(_SECRET_BYTES)).decode().rstrip("=").lower()
+    grant = {"company": company_id, "scopes": sorted(set(scopes)), "patterns": list(patterns), "expires_at": expires_at}
     with control.database.write() as connection:
         connection.execute(
             insert(api_keys).values(
                 id=key_id,
                 company_id=company_id,
                 secret_hash=_hash(secret),
-                scopes=",".join(sorted(set(scopes))),
-                sealed_patterns=control.master.seal(orjson.dumps(list(patterns)), "api-key", key_id),
+                sealed_grant=control.master.seal(orjson.dumps(grant), "api-key", key_id, _hash(secret).hex()),
                 created_at=control.clock(),
                 expires_at=expires_at,
             )
@@ -89,7 +89,11 @@ def create_key(
 
 
 def authenticate(control: ControlStore, key: str) -> Principal:
-    """Return who a key belongs to. Raises ``Unauthenticated`` for one that is unknown, expired or revoked."""
+    """Return who a key belongs to, as its sealed grant says: what lies beside it in the clear grants nothing.
+
+    Raises ``Unauthenticated`` for a key that is unknown, expired or revoked, ``IntegrityError`` for one whose record
+    was changed.
+    """
     key_id, _, secret = key.removeprefix(_PREFIX).partition(".")
     with control.database.read() as connection:
         row = connection.execute(select(api_keys).where(api_keys.c.id == key_id)).first()
@@ -97,28 +101,36 @@ def authenticate(control: ControlStore, key: str) -> Principal:
     same = hmac.compare_digest(_hash(secret), expected)
     if row is None or not same or not key.startswith(_PREFIX):
         raise Unauthenticated("the API key is not valid; check it, or ask the operator for another")
-    if row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= control.clock()):
+    grant = _grant(control, row)
+    expired = grant["expires_at"] is not None and grant["expires_at"] <= control.clock()
+    if row.revoked_at is not None or expired:
         raise Unauthenticated("the API key has expired or was revoked; ask the operator for another")
-    patterns = orjson.loads(control.master.open(row.sealed_patterns, "api-key", row.id))
-    return Principal(row.company_id, row.id, frozenset(row.scopes.split(",")), tuple(patterns))
+    return Principal(grant["company"], row.id, frozenset(grant["scopes"]), tuple(grant["patterns"]))
 
 
 def list_keys(control: ControlStore) -> list[KeyRecord]:
-    """Return all keys, oldest first."""
+    """Return all keys, oldest first. Raises ``IntegrityError`` when a record was changed."""
     with control.database.read() as connection:
         rows = connection.execute(select(api_keys).order_by(api_keys.c.created_at)).all()
-    return [
-        KeyRecord(
-            row.id,
-            row.company_id,
-            row.scopes.split(","),
-            orjson.loads(control.master.open(row.sealed_patterns, "api-key", row.id)),
-            row.created_at,
-            row.expires_at,
-            row.revoked_at,
-        )
-        for row in rows
-    ]
+    return [_record(row, _grant(control, row)) for row in rows]
+
+
+def _record(row: Row[Any], grant: dict[str, Any]) -> KeyRecord:
+    return KeyRecord(
+        row.id,
+        grant["company"],
+        grant["scopes"],
+        grant["patterns"],
+        row.created_at,
+        grant["expires_at"],
+        row.revoked_at,
+    )
+
+
+def _grant(control: ControlStore, row: Row[Any]) -> dict[str, Any]:
+    sealed = control.master.open(row.sealed_grant, "api-key", row.id, row.secret_hash.hex())
+    grant: dict[str, Any] = orjson.loads(sealed)
+    return grant
 
 
 def revoke_key(control: ControlStore, key_id: str) -> None:

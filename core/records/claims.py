@@ -4,40 +4,56 @@ A claim is a lease on rows: a random token and a deadline. Results are accepted 
 holds the row, so a worker that was paused past its lease cannot overwrite the one that took over.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
 
+from core import limits
 from core.ids import new_id
 from core.records.tables import Lane, State, jobs, memories
 
-PENDING_REASON_EXHAUSTED = "attempts_exhausted"
 _IDS_PER_STATEMENT = 500
 
 
 def claim_pending(
-    connection: Connection, lane: Lane, *, now: int, lease_us: int, limit: int
+    connection: Connection,
+    lane: Lane,
+    *,
+    now: int,
+    lease_us: int,
+    limit: int,
+    bytes_max: int = limits.EMBED_CLAIM_BYTES,
 ) -> tuple[str, Sequence[Row[Any]]]:
-    """Lease up to ``limit`` pending rows of a lane, oldest first; return the token and the rows.
+    """Lease pending rows of a lane, oldest first; return the token and the rows.
 
+    At most ``limit`` rows and, beyond the first, ``bytes_max`` bytes, so that a batch ends before its lease does.
     The attempt is counted here, before the work, so that a row that kills its worker is counted too.
     """
     token = new_id("lease")
     free = or_(memories.c.lease_until.is_(None), memories.c.lease_until <= now)
-    wanted = (
-        select(memories.c.id)
+    waiting = connection.execute(
+        select(memories.c.id, memories.c.bytes)
         .where(memories.c.state == State.PENDING, memories.c.lane == lane, free)
         .order_by(memories.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
-    )
-    rows = connection.execute(
-        update(memories)
-        .where(memories.c.id.in_(wanted.scalar_subquery()))
-        .values(lease=token, lease_until=now + lease_us, attempts=memories.c.attempts + 1)
-        .returning(memories.c.id, memories.c.namespace_id, memories.c.attempts, memories.c.sealed)
     ).all()
+    totals = itertools.accumulate(row.bytes for row in waiting)
+    wanted = [
+        row.id
+        for place, (row, total) in enumerate(zip(waiting, totals, strict=True))
+        if not place or total <= bytes_max
+    ]
+    rows: list[Row[Any]] = []
+    for ids in in_chunks(wanted):
+        rows += connection.execute(
+            update(memories)
+            .where(memories.c.id.in_(ids))
+            .values(lease=token, lease_until=now + lease_us, attempts=memories.c.attempts + 1)
+            .returning(memories.c.id, memories.c.namespace_id, memories.c.attempts, memories.c.sealed)
+        ).all()
     return token, sorted(rows, key=lambda row: row.id)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
 from filelock import FileLock
 from sqlalchemy import Connection, insert, select
 
@@ -21,6 +22,8 @@ from core.records.tables import companies, company_keys, store
 from core.settings import Settings
 
 DEFAULT_COMPANY = "default"
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,11 @@ def _create(
     generated = None
     if master is None:
         master, generated = generate_master_key(store_id)
+        log.warning(
+            "master_key_generated",
+            path=str(generated),
+            meaning="without this file the data cannot be opened: keep a copy",
+        )
     control = ControlStore(database, master, root, clock, generated)
     with database.write() as connection:
         connection.execute(insert(store).values(id=store_id, master_key_id=master.key_id, created_at=clock()))

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, Select, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select
 
 from core.clock import to_datetime
 from core.errors import NotFound
@@ -13,6 +13,8 @@ from core.memory import Metadata
 from core.records.company import CompanyRecords, Namespace
 from core.records.rows import open_content
 from core.records.tables import State, jobs, memories, shards
+
+JobState = Literal["pending", "embedding", "indexing", "indexed", "failed"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class JobView:
 
     id: str
     namespace: str
-    state: str
+    state: JobState
     accepted: int
     embedded: int
     indexed: int
@@ -117,13 +119,15 @@ def get_job(records: CompanyRecords, job_id: str) -> JobView:
         return _job_view(records, connection, row)
 
 
-def list_jobs(records: CompanyRecords, *, after: int | None, limit: int, finished: bool | None = None) -> list[JobView]:
-    """Return jobs, newest first, older than the row ``after``."""
+def list_jobs(
+    records: CompanyRecords, *, after: int | None, limit: int, state: JobState | None = None
+) -> list[JobView]:
+    """Return jobs, newest first, older than the row ``after``, all or those in a state."""
     statement = select(jobs).order_by(jobs.c.id.desc()).limit(limit)
     if after is not None:
         statement = statement.where(jobs.c.id < after)
-    if finished is not None:
-        statement = statement.where(jobs.c.finished_at.is_not(None) if finished else jobs.c.finished_at.is_(None))
+    if state is not None:
+        statement = statement.where(_in_state(state))
     with records.database.read() as connection:
         return [_job_view(records, connection, row) for row in connection.execute(statement).all()]
 
@@ -152,6 +156,26 @@ def _alive(namespace: Namespace, now: int) -> Select[Any]:
         memories.c.state != State.DELETED,
         or_(memories.c.expires_at.is_(None), memories.c.expires_at > now),
     )
+
+
+def _in_state(state: JobState) -> ColumnElement[bool]:
+    """Return the condition that is :func:`_job_state` in SQL."""
+
+    def has(*states: State) -> ColumnElement[bool]:
+        return select(memories.c.id).where(memories.c.job_id == jobs.c.id, memories.c.state.in_(states)).exists()
+
+    finished = jobs.c.finished_at.is_not(None)
+    match state:
+        case "failed":
+            return finished & has(State.FAILED)
+        case "indexed":
+            return finished & ~has(State.FAILED)
+        case "indexing":
+            return ~finished & ~has(State.PENDING)
+        case "embedding":
+            return ~finished & has(State.PENDING) & has(State.EMBEDDED, State.INDEXED)
+        case "pending":
+            return ~finished & has(State.PENDING) & ~has(State.EMBEDDED, State.INDEXED)
 
 
 def _job_view(records: CompanyRecords, connection: Connection, row: Row[Any]) -> JobView:
@@ -185,7 +209,7 @@ def _job_view(records: CompanyRecords, connection: Connection, row: Row[Any]) ->
     )
 
 
-def _job_state(counts: dict[State, int], *, finished: bool) -> str:
+def _job_state(counts: dict[State, int], *, finished: bool) -> JobState:
     if finished:
         return "failed" if counts[State.FAILED] else "indexed"
     if counts[State.PENDING] == 0:

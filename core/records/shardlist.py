@@ -80,6 +80,16 @@ def namespace_state(connection: Connection, namespace_id: int) -> NamespaceState
     return NamespaceState(row.generation, row.overlay_version, row.fingerprint) if row else None
 
 
+def fingerprints(connection: Connection, namespace_id: int) -> set[str]:
+    """Return the fingerprints of a namespace's shards and of rows that wait for one."""
+    indexed = select(namespaces.c.fingerprint).where(namespaces.c.id == namespace_id)
+    waiting = select(memories.c.fingerprint).where(
+        memories.c.namespace_id == namespace_id, memories.c.state == State.EMBEDDED
+    )
+    found = connection.execute(indexed.union(waiting)).scalars()
+    return {fingerprint for fingerprint in found if fingerprint is not None}
+
+
 def live_shards(connection: Connection, namespace_id: int) -> list[ShardRecord]:
     """Return the live shards of a namespace, oldest first; the tail, if there is one, has tier 0."""
     rows = connection.execute(
@@ -206,7 +216,7 @@ def fail_rows(connection: Connection, rows: Iterable[int], reason: str, now: int
         connection.execute(
             update(memories)
             .where(memories.c.id.in_(ids), memories.c.state != State.DELETED)
-            .values(state=State.FAILED, error=reason)
+            .values(state=State.FAILED, error=reason, lease=None, lease_until=None)
         )
     finish_jobs(connection, rows, now)
 

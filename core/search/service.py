@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, select
 
 from core import limits
 from core.embedding.runtime import Embedder, Vectors
-from core.errors import NotFound, Unavailable
+from core.errors import Conflict, NotFound
 from core.records.company import CompanyRecords, Namespace
 from core.records.overlay import Masked, masked_rows
 from core.records.reading import view
@@ -57,8 +57,8 @@ class QueryService:
     def search(self, namespace: Namespace, request: SearchRequest) -> Answer:
         """Answer a search.
 
-        Raises ``NotFound`` when the namespace was deleted, ``Unavailable`` when it was indexed with another model or
-        the cache is full, ``IntegrityError`` when stored bytes are not what was written.
+        Raises ``NotFound`` when the namespace was deleted, ``Conflict`` when it was indexed with another model,
+        ``Unavailable`` when the cache is full, ``IntegrityError`` when stored bytes are not what was written.
         """
         clock = _Stopwatch()
         with clock("embed"):
@@ -82,7 +82,7 @@ class QueryService:
             self._records.forget(namespace)
             raise NotFound(f"there is no namespace {namespace.name!r}", field="namespace")
         if needs_model and state.fingerprint not in {None, self._embedder.fingerprint}:
-            raise Unavailable(
+            raise Conflict(
                 "this namespace was indexed with another embedding model; configure that model again",
                 code="model_mismatch",
             )

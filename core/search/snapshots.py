@@ -29,11 +29,6 @@ class Snapshot:
         self.users = 0
         self.retired = False
 
-    @property
-    def rows(self) -> int:
-        """How many memories the snapshot holds, masked ones included."""
-        return sum(shard.rows for shard in self.shards)
-
 
 class SnapshotStore:
     """Keeps recently used snapshots open; an older one is closed when its last search is done."""

@@ -1,6 +1,6 @@
 import pytest
 
-from core.crypto.envelope import OVERHEAD_BYTES, Sealer, address, derive, envelope_key_version
+from core.crypto.envelope import OVERHEAD_BYTES, Sealer, address, derive
 from core.errors import IntegrityError, WrongKey
 
 KEY, OTHER = bytes(range(32)), bytes(32)
@@ -77,18 +77,6 @@ def test_another_key_version_is_named_as_such(sealer):
     envelope = sealer.seal(b"x", HERE)
     with pytest.raises(WrongKey):
         Sealer(KEY, 4).open(envelope, HERE)
-    assert envelope_key_version(envelope) == 3
-
-
-@pytest.mark.parametrize("version", [0, 1, 2**32 - 1])
-def test_an_envelope_names_its_key_version(version):
-    assert envelope_key_version(Sealer(KEY, version).seal(b"", HERE)) == version
-
-
-@pytest.mark.parametrize("length", [0, 1, 5, OVERHEAD_BYTES - 1])
-def test_a_stump_names_no_key_version(length):
-    with pytest.raises(IntegrityError):
-        envelope_key_version(bytes(length))
 
 
 def test_addresses_are_unambiguous():

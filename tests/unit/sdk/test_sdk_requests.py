@@ -48,6 +48,17 @@ def test_names_are_escaped(script: Script):
     ]
 
 
+def test_no_name_leads_elsewhere(script: Script):
+    script.will(*[Reply(status=204)] * 3)
+    with Ostraka(script.url) as client:
+        for name in (".", "..", "a..b"):
+            client.delete("n", name)
+        with pytest.raises(ValueError, match="empty"):
+            client.delete("n", "")
+    targets = ["/v1/memory/%2E?namespace=n", "/v1/memory/%2E%2E?namespace=n", "/v1/memory/a..b?namespace=n"]
+    assert [asked.target for asked in script.asked] == targets
+
+
 def test_what_cannot_be_sent_is_refused_before_sending(script: Script):
     with Ostraka(script.url) as client:
         with pytest.raises(ValueError, match="time zone"):

@@ -1,0 +1,369 @@
+"""The whole store against a dict: whatever is done to it in whatever order, it answers what the model answers.
+
+The embedder is a tiny deterministic one, so that the machine spends its time on the store. Everything else is real:
+SQLite, sealing, shards, compaction, garbage collection, reopening, and crashes between a shard's put and its commit.
+"""
+
+import hashlib
+import shutil
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from core import limits
+from core import runtime as composition
+from core.errors import NotFound
+from core.memory import NewMemory
+from core.pipeline.maintenance import READER_GRACE_S, collect_garbage, expire_memories
+from core.records.deletion import delete_memory
+from core.records.reading import count_states, get_history, get_memory, list_memories
+from core.records.shardlist import live_shards
+from core.records.tables import Lane, memories
+from core.records.writes import WriteRequest
+from core.runtime import Runtime
+from core.search.request import Scope, SearchRequest
+from core.settings import load_settings
+from core.shards.blobs import LocalBlobs
+from core.shards.builder import GraphSettings
+from core.shards.opening import open_shard
+
+NAMES = st.sampled_from(["alpha", "beta"])
+IDS = st.sampled_from(["m0", "m1", "m2", "m3"])
+ITEMS = st.lists(
+    st.tuples(st.none() | IDS, st.none() | IDS, st.sampled_from([None, None, None, 20, 90])), min_size=1, max_size=4
+)
+NOT_SEARCHABLE_YET = {"pending", "embedded"}
+
+
+class TinyEmbedder:
+    """Eight dimensions from a hash of the text."""
+
+    dim = 8
+    fingerprint = "tiny:int8:0123456789abcdef"
+
+    def embed_passages(self, texts):
+        return [self.embed_query(text) for text in texts]
+
+    def embed_query(self, text):
+        raw = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)[:8].astype(np.float32) - 127.3
+        return (raw / np.linalg.norm(raw))[np.newaxis, :]
+
+    def coverage(self, _query):
+        return 1.0
+
+    def close(self):
+        pass
+
+
+class Crash(Exception):
+    """The process ended here."""
+
+
+@dataclass
+class Row:
+    """One version of one memory, as the model keeps it."""
+
+    row: int
+    id: str
+    marker: str
+    lane: Lane
+    version: int
+    created_at: int
+    expires_at: int | None
+    state: str = "pending"
+    closed_at: int | None = None
+    closed_by: "Row | None" = None
+
+    def present(self, now: int) -> bool:
+        return self.alive(now) and self.closed_at is None
+
+    def alive(self, now: int) -> bool:
+        return self.state != "deleted" and (self.expires_at is None or self.expires_at > now)
+
+
+@dataclass
+class Model:
+    """Namespaces of rows in order of acceptance."""
+
+    namespaces: dict[str, list[Row]] = field(default_factory=dict)
+    rows: int = 0
+
+    def open_version(self, name: str, id_: str) -> Row | None:
+        found = [r for r in self.namespaces[name] if r.id == id_ and r.closed_at is None and r.state != "deleted"]
+        return found[-1] if found else None
+
+    def answer(self, row: Row, now: int, as_of: int | None) -> Row | None:
+        """Return the row that a search for ``row``'s own words answers with."""
+        if row.state != "indexed" or not row.alive(now):
+            return None
+        if as_of is not None:
+            stood = row.created_at <= as_of and (row.closed_at is None or row.closed_at > as_of)
+            return row if stood else None
+        if row.closed_by is not None and row.closed_by.state not in NOT_SEARCHABLE_YET:
+            return None
+        while row.closed_by is not None:
+            row = row.closed_by
+        return row if row.alive(now) else None
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Rules are what the API and the workers do."""
+
+    template: Path
+    root: Path
+    examples = 0
+
+    @initialize()
+    def start(self) -> None:
+        type(self).examples += 1
+        self.patch = pytest.MonkeyPatch()
+        for name, value in {"TAIL_ROWS_MAX": 4, "BULK_SHARD_ROWS": 8, "TIER_FACTOR": 2, "SHARD_ROWS_MAX": 30}.items():
+            self.patch.setattr(limits, name, value)
+        self.patch.setattr(composition, "open_embedder", lambda _: TinyEmbedder())
+        self.patch.setattr(composition, "GraphSettings", partial(GraphSettings, rows_min=10))
+        self.data = self.root / f"data-{self.examples}"
+        shutil.copytree(self.template, self.data)
+        self.now = 1_700_000_000_000_000
+        self.model = Model()
+        self.open()
+
+    def open(self) -> None:
+        self.runtime = Runtime(load_settings(None, {"storage": {"path": str(self.data)}}), lambda *_: None)
+        self.runtime.control.clock = lambda: self.now
+        self.company = self.runtime.control.companies()[0].id
+        self.tenant = self.runtime.tenant(self.company)
+        self.records = self.tenant.records
+
+    def rows(self):
+        return [row for rows in self.model.namespaces.values() for row in rows]
+
+    def stored_state(self, row: Row) -> str:
+        with self.records.database.read() as connection:
+            return connection.execute(memories.select().where(memories.c.id == row.row)).one().state
+
+    # --- what callers do --------------------------------------------------------------------------------
+
+    @rule(name=NAMES, items=ITEMS, lane=st.sampled_from([Lane.INTERACTIVE, Lane.INTERACTIVE, Lane.BULK]))
+    def write(self, name, items, lane) -> None:
+        given, made = [], []
+        self.model.namespaces.setdefault(name, [])
+        for id_, supersedes, ttl in items:
+            self.model.rows += 1
+            marker = f"zq{self.model.rows}x"
+            given.append(
+                NewMemory(
+                    id=id_,
+                    content=f"Remember {marker} well.",
+                    supersedes=supersedes if supersedes != id_ else None,
+                    ttl_seconds=ttl,
+                )
+            )
+            expires_at = self.now + ttl * 1_000_000 if ttl else None
+            previous = self.model.open_version(name, id_) if id_ else None
+            version = previous.version + 1 if previous else 1
+            row = Row(self.model.rows, id_ or "", marker, lane, version, self.now, expires_at)
+            superseded = self.model.open_version(name, supersedes) if supersedes and supersedes != id_ else None
+            for old in (previous, superseded):
+                if old:
+                    old.closed_at, old.closed_by = self.now, row
+            self.model.namespaces[name].append(row)
+            made.append(row)
+        request = WriteRequest(self.records.ensure_namespace(name), given, lane)
+        accepted = self.tenant.committer.submit(request).result(timeout=30)
+        for row, id_ in zip(made, accepted.ids, strict=True):
+            assert row.id in {"", id_}
+            row.id = id_
+
+    @rule(name=NAMES, data=st.data())
+    def delete(self, name, data) -> None:
+        known = sorted({row.id for row in self.model.namespaces.get(name, [])} | {"m0"})
+        id_ = data.draw(st.sampled_from(known))
+        doomed = [row for row in self.model.namespaces.get(name, []) if row.id == id_ and row.state != "deleted"]
+        if doomed:
+            delete_memory(self.records, self.records.namespace(name), id_)
+            for row in doomed:
+                row.state = "deleted"
+        elif name in self.model.namespaces:
+            with pytest.raises(NotFound):
+                delete_memory(self.records, self.records.namespace(name), id_)
+
+    @precondition(lambda self: self.model.rows > 6)
+    @rule(name=NAMES)
+    def delete_namespace(self, name) -> None:
+        if name in self.model.namespaces:
+            self.records.delete_namespace(name)
+            del self.model.namespaces[name]
+        with pytest.raises(NotFound):
+            self.records.namespace(name)
+
+    @rule(seconds=st.sampled_from([1, 11, 30, 61]))
+    def wait(self, seconds) -> None:
+        self.now += seconds * 1_000_000
+
+    # --- what workers do --------------------------------------------------------------------------------
+
+    @rule(lane=st.sampled_from(list(Lane)))
+    def embed(self, lane) -> None:
+        self.runtime.embed(self.company, lane)
+        for row in self.rows():
+            if row.state == "pending" and row.lane == lane:
+                row.state = "embedded"
+
+    @rule()
+    def index(self) -> None:
+        self.runtime.index(self.company)
+        for row in self.rows():
+            if row.state == "embedded":
+                row.state = self.stored_state(row)
+                assert row.state == "indexed" or (row.state == "embedded" and row.lane == Lane.BULK)
+
+    @rule()
+    def settle(self) -> None:
+        for lane in Lane:
+            self.embed(lane)
+        self.index()
+        assert all(row.state in {"indexed", "deleted"} for row in self.rows())
+
+    @rule()
+    def expire(self) -> None:
+        expire_memories(self.records)
+        for row in self.rows():
+            if row.expires_at is not None and row.expires_at <= self.now:
+                row.state = "deleted"
+
+    @rule(purge=st.booleans())
+    def compact(self, purge) -> None:
+        self.now += 3_600_000_000 if purge else 0
+        self.tenant.index.compact()
+
+    @rule()
+    def collect(self) -> None:
+        self.now += int(READER_GRACE_S * 1e6)
+        collect_garbage(self.records, self.tenant.index)
+
+    @rule(work=st.sampled_from(["index", "compact"]))
+    def crash(self, work) -> None:
+        """End the process between a shard's put and its commit, if it builds one; then start another."""
+        put = LocalBlobs.put
+
+        def put_and_die(blobs, name, chunks):
+            put(blobs, name, chunks)
+            raise Crash
+
+        with pytest.MonkeyPatch.context() as dying:
+            dying.setattr(LocalBlobs, "put", put_and_die)
+            try:
+                if work == "index":
+                    self.index()
+                else:
+                    self.tenant.index.compact()
+            except Crash:
+                pass
+        self.reopen()
+
+    @rule()
+    def reopen(self) -> None:
+        self.runtime.close()
+        self.open()
+
+    # --- what must hold ---------------------------------------------------------------------------------
+
+    @invariant()
+    def ledger_adds_up(self) -> None:
+        for name, rows in self.model.namespaces.items():
+            with self.records.database.read() as connection:
+                found = count_states(connection, self.records.namespace(name).id)
+            expected = Counter(row.state for row in rows)
+            assert found == {state: expected.get(state, 0) for state in found}
+
+    @rule()
+    def everything_is_found_and_nothing_else(self) -> None:
+        for name, rows in self.model.namespaces.items():
+            self.check_reading(name, rows)
+            self.check_searches(name, rows)
+            self.check_shards(name, rows)
+
+    def check_reading(self, name, rows) -> None:
+        namespace = self.records.namespace(name)
+        listed = list_memories(self.records, namespace, after=0, limit=500)
+        assert [view.row for view in listed] == [row.row for row in rows if row.present(self.now)]
+        for id_ in {row.id for row in rows}:
+            versions = [row for row in rows if row.id == id_ and row.alive(self.now)]
+            current = [row for row in versions if row.closed_at is None]
+            if versions:
+                history = get_history(self.records, namespace, id_)
+                assert [(view.row, view.version) for view in history] == [(row.row, row.version) for row in versions]
+            if current:
+                assert current[0].marker in get_memory(self.records, namespace, id_).content
+            else:
+                with pytest.raises(NotFound):
+                    get_memory(self.records, namespace, id_)
+
+    def check_searches(self, name, rows) -> None:
+        for as_of in (None, self.now - 30_000_000):
+            answers = {row.row: self.model.answer(row, self.now, as_of) for row in rows}
+            for row in rows:
+                answer = answers[row.row]
+                assert self.search(name, row.marker, "text", as_of) == ([answer.row] if answer else [])
+            found = self.search(name, "anything", "vector", as_of)
+            assert len(found) == len(set(found))
+            assert set(found) == {answer.row for answer in answers.values() if answer}
+
+    def search(self, name, query, mode, as_of) -> list[int]:
+        request = SearchRequest(query, 100, mode, Scope(as_of=as_of))
+        return [hit.memory.row for hit in self.tenant.query.search(self.records.namespace(name), request).hits]
+
+    def check_shards(self, name, rows) -> None:
+        namespace, blobs = self.records.namespace(name), LocalBlobs(self.records.folder / "shards")
+        with self.records.database.read() as connection:
+            shards = live_shards(connection, namespace.id)
+        held = Counter(
+            int(id_)
+            for shard in shards
+            for id_ in open_shard(self.runtime.cache, blobs, namespace.key, shard.public_id, shard.fingerprint).ids
+        )
+        assert set(held.values()) <= {1}
+        assert {row.row for row in rows if row.state == "indexed"} <= set(held)
+        states = {row.row: row.state for row in rows}
+        assert {states[id_] for id_ in held} <= {"indexed", "deleted"}
+
+    def teardown(self) -> None:
+        try:
+            self.everything_is_found_and_nothing_else()
+            self.expire()
+            self.settle()
+            self.compact(purge=True)
+            self.everything_is_found_and_nothing_else()
+            self.nothing_deleted_is_left_in_shards()
+        finally:
+            self.runtime.close()
+            self.patch.undo()
+            shutil.rmtree(self.data)
+
+    def nothing_deleted_is_left_in_shards(self) -> None:
+        with self.records.database.read() as connection:
+            masked = connection.execute(memories.select().where(memories.c.overlay, memories.c.state == "deleted"))
+            assert masked.first() is None
+
+
+@pytest.mark.timeout(120)
+def test_the_store_answers_what_the_model_answers(tmp_path):
+    template = tmp_path / "template"
+    made = composition.open_control(load_settings(None, {"storage": {"path": str(template)}}))
+    made.records(made.companies()[0].id)
+    made.close()
+
+    class Prepared(StoreMachine):
+        pass
+
+    Prepared.template, Prepared.root = template, tmp_path
+    from hypothesis.stateful import run_state_machine_as_test
+
+    run_state_machine_as_test(Prepared, settings=settings(max_examples=60, stateful_step_count=30, deadline=None))
