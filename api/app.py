@@ -13,6 +13,7 @@ from fastapi_offline import FastAPIOffline
 from api import problems
 from api.access import Gatekeeper
 from api.bodies import BodyLimit
+from api.delivery import Delivery
 from api.metrics import Metrics
 from api.paths import ExactSegments
 from api.routes import health, jobs, namespaces, reading, searching, writing
@@ -52,6 +53,7 @@ def create_app(runtime: Runtime, *, anonymous_allowed: bool, ping_redis: Callabl
     app.state.started = time.monotonic()
     app.state.ping_redis = ping_redis
     app.state.metrics = Metrics(runtime)
+    app.state.delivery = Delivery()
     app.state.gatekeeper = Gatekeeper(runtime, anonymous_allowed=anonymous_allowed)
     app.add_middleware(BodyLimit)
     app.add_middleware(ExactSegments)

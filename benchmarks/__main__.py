@@ -40,7 +40,7 @@ def measure(
     per_call: Annotated[int, typer.Option(help="Memories in one bulk call.", min=1, max=10_000)] = 2_000,
     data: Annotated[
         Path | None,
-        typer.Option(envvar="OSTRAKA_BENCH_DATA", help="Folder of collections, for real texts and quality."),
+        typer.Option(envvar="BENCH_DATA", help="Folder of collections, for real texts and quality."),
     ] = None,
     sets: Annotated[str, typer.Option(help="Collections, comma-separated.")] = ",".join(SETS),
     seed: Annotated[int, typer.Option(help="Seed of the generated texts.")] = 20_261_122,

@@ -77,5 +77,9 @@ class Supervisor:
 
 def _spawn(command: Sequence[str], environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603 - the command line is our own
-        [sys.executable, "-m", "cli.leash", *command], env=environment, start_new_session=True, stdin=subprocess.DEVNULL
+        [sys.executable, "-m", "cli.leash", *command],
+        env=environment,
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
     )

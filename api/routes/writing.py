@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from api.answers import answer
 from api.bulk import BulkLines, parse_bulk
+from api.delivery import Delivery
 from api.idempotency import IdempotencyKey, idempotency
 from api.paths import PathName
 from api.problems import documented
@@ -76,7 +77,7 @@ async def add(
     """Accept one memory. The answer comes after it is durable; it is searchable a moment later."""
     namespace = await caller.write_or_create(body.namespace)
     once = await idempotency(request, namespace, key)
-    accepted = await _commit(caller.tenant, namespace, [body], Lane.INTERACTIVE, once)
+    accepted = await _commit(request.app.state.delivery, caller.tenant, namespace, [body], Lane.INTERACTIVE, once)
     state = "pending"
     if wait:
         job = await wait_for_job(caller.tenant.records, accepted.job_id, _WAIT_S)
@@ -104,7 +105,7 @@ async def add_bulk(request: Request, caller: Caller, key: IdempotencyKey = None)
     once = await idempotency(request, namespace, key)
     rejected = [{"line": each.line, "code": each.code, "detail": each.detail} for each in lines.rejected]
     kept = {"accepted": len(lines.items), "rejected": rejected}
-    accepted = await _commit(caller.tenant, namespace, lines.items, Lane.BULK, once, kept)
+    accepted = await _commit(request.app.state.delivery, caller.tenant, namespace, lines.items, Lane.BULK, once, kept)
     return answer({"job_id": accepted.job_id, **accepted.answer}, 202)
 
 
@@ -154,6 +155,7 @@ async def delete_many(
 
 
 async def _commit(
+    delivery: Delivery,
     tenant: Tenant,
     namespace: Namespace,
     items: Sequence[NewMemory],
@@ -163,7 +165,7 @@ async def _commit(
 ) -> Accepted:
     request = WriteRequest(namespace, items, lane, once, kept or {})
     try:
-        return await asyncio.wrap_future(tenant.committer.submit(request))
+        return await delivery.wait(tenant.committer.submit(request))
     except NotFound:
         tenant.records.forget(namespace)  # it was deleted by another process: the next write makes it anew
         raise

@@ -151,8 +151,6 @@ class EmbedStage:
             return future.result()
         except Exception as error:  # whatever the model raises for a text
             log.error("batch_failed", error=type(error).__name__, rows=len(batch.rows))
-            if len(batch.rows) == 1:
-                return [None]
             found = [self._alone(text) for text in batch.texts]
             if all(vectors is None for vectors in found):
                 raise

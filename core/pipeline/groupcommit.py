@@ -1,12 +1,13 @@
 """Group commit: concurrent writes share one transaction and one fsync.
 
 A durable commit costs milliseconds however little it holds. While one is under way, requests gather; the next
-commit takes them all. A request that makes the shared transaction fail is found by committing each alone, so it
-fails alone.
+commit takes them all. A request that makes the shared transaction fail is found by committing each company, so it
+fails company.
 """
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
@@ -19,6 +20,7 @@ from core.records.tables import Lane
 from core.records.writes import Accepted, WriteRequest, commit_writes
 
 _QUEUE_REQUESTS_MAX = 10_000
+_LINGER_S = 0.002  # time for the clients that the last commit answered to write again
 Waiting = tuple[WriteRequest, Future[Accepted]]
 
 
@@ -55,11 +57,15 @@ class GroupCommitter:
 
     def _run(self) -> None:
         held: Waiting | None = None
+        company = 0  # requests of the last commit: a lone client waits for none
         while True:
             first = held or self._waiting.get()
             if first is None:
                 return
+            if company > 1:
+                time.sleep(_LINGER_S)
             batch, held, stop = self._gather(first)
+            company = len(batch)
             self._commit(batch)
             if stop:
                 return

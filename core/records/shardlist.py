@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from core.errors import StaleGeneration
 from core.records.claims import finish_jobs, in_chunks
@@ -70,13 +70,15 @@ class Waiting:
     bulk_coming: bool  # more bulk rows of this namespace are still to be embedded
 
 
+# Built once: every search asks for it.
+_STATE = select(namespaces.c.generation, namespaces.c.overlay_version, namespaces.c.fingerprint).where(
+    namespaces.c.id == bindparam("namespace"), namespaces.c.deleted_at.is_(None)
+)
+
+
 def namespace_state(connection: Connection, namespace_id: int) -> NamespaceState | None:
     """Return the state of a live namespace, or ``None`` when it was deleted."""
-    row = connection.execute(
-        select(namespaces.c.generation, namespaces.c.overlay_version, namespaces.c.fingerprint).where(
-            namespaces.c.id == namespace_id, namespaces.c.deleted_at.is_(None)
-        )
-    ).first()
+    row = connection.execute(_STATE, {"namespace": namespace_id}).first()
     return NamespaceState(row.generation, row.overlay_version, row.fingerprint) if row else None
 
 

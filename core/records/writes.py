@@ -6,10 +6,10 @@ replace. Nothing is acknowledged before the transaction that holds all of it has
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.errors import Conflict, NotFound
@@ -66,8 +66,8 @@ def commit_writes(connection: Connection, requests: Sequence[WriteRequest], now:
     another request or a patched memory has moved on. The caller's transaction then holds nothing of any of them.
     """
     _check_namespaces(connection, requests)
-    batch = _Batch(connection, now, allocate(connection, "jobs", len(requests)))
-    batch.row = allocate(connection, "memories", sum(len(request.items) for request in requests))
+    first = allocate(connection, len(requests) + sum(len(request.items) for request in requests))
+    batch = _Batch(connection, now, job=first, row=first + len(requests))
     answers = [batch.add(request) for request in requests]
     batch.flush()
     return answers
@@ -80,7 +80,7 @@ class _Batch:
     connection: Connection
     now: int
     job: int  # next job id
-    row: int = 0  # next memory id
+    row: int  # next memory id
     jobs: list[dict[str, Any]] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
 
@@ -206,23 +206,29 @@ def find_open(connection: Connection, namespace_id: int, handles: Iterable[bytes
     return found
 
 
-def allocate(connection: Connection, name: str, count: int) -> int:
-    """Return the first of ``count`` consecutive ids of a counter; they are never given out again."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(counters).values(name=name, value=1 + count)
-    last = connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[counters.c.name], set_={"value": counters.c.value + count}
-        ).returning(counters.c.value)
-    ).scalar_one()
+def allocate(connection: Connection, count: int) -> int:
+    """Return the first of ``count`` consecutive ids; they are never given out again."""
+    last = connection.execute(_ALLOCATE[connection.dialect.name], {"count": count}).scalar_one()
     return int(last) - count
+
+
+def _allocation(dialect: Any) -> Any:
+    statement = dialect.insert(counters).values(name="ids", value=1 + bindparam("count", type_=BigInteger))
+    return statement.on_conflict_do_update(
+        index_elements=[counters.c.name], set_={"value": counters.c.value + bindparam("count", type_=BigInteger)}
+    ).returning(counters.c.value)
+
+
+# Built once: every commit runs them.
+_ALLOCATE: Final = {"sqlite": _allocation(sqlite), "postgresql": _allocation(postgresql)}
+_LIVE: Final = select(namespaces.c.id).where(
+    namespaces.c.id.in_(bindparam("wanted", expanding=True)), namespaces.c.deleted_at.is_(None)
+)
 
 
 def _check_namespaces(connection: Connection, requests: Sequence[WriteRequest]) -> None:
     wanted = {request.namespace.id for request in requests}
-    live = connection.execute(
-        select(namespaces.c.id).where(namespaces.c.id.in_(wanted), namespaces.c.deleted_at.is_(None))
-    ).scalars()
+    live = connection.execute(_LIVE, {"wanted": list(wanted)}).scalars()
     if wanted - set(live):
         raise NotFound("the namespace was deleted meanwhile; write again to create it anew", field="namespace")
 

@@ -6,13 +6,13 @@ session neighbours; open the rows of the best, each authenticated, and drop what
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from core import limits
 from core.embedding.runtime import Embedder, Vectors
@@ -30,6 +30,10 @@ from core.search.visibility import matches, visible
 from core.shards.attributes import Attributes
 from core.shards.sessions import NO_SESSION, NONE, neighbours
 
+# Built once: making the statement anew takes as long as running it.
+_ROWS: Final = select(*[column for column in memories.c if column is not memories.c.sealed_vectors]).where(
+    memories.c.id.in_(bindparam("ids", expanding=True)), memories.c.namespace_id == bindparam("namespace")
+)
 _HOPS_MAX = 100  # updates of one memory that may wait for their embedding and still be seen at once
 _EXCLUDED_MAX = 1_000  # ids a text query passes over one by one; beyond it the allowed ones are listed
 
@@ -66,10 +70,10 @@ class QueryService:
         now = self._records.clock()
         with self._records.database.read() as connection:
             state = self._state(connection, namespace, needs_model=vectors is not None)
-            with clock("open"):
-                overlay = self._overlay(connection, namespace.id, state)
-                opened = self._snapshots.at(connection, namespace, state.generation)
-            with opened as snapshot:
+            with ExitStack() as stack:
+                with clock("open"):
+                    overlay = self._overlay(connection, namespace.id, state)
+                    snapshot = stack.enter_context(self._snapshots.at(connection, namespace, state.generation))
                 run = _Run(snapshot, overlay, request, now, self._ranking, clock)
                 fused = run.rank(vectors, self._embedder.coverage(request.query) if vectors is not None else 0.0)
                 with clock("hydrate"):
@@ -255,9 +259,7 @@ class _Run:
 def _fetch(connection: Connection, namespace_id: int, ids: Sequence[int]) -> dict[int, Row[Any]]:
     if not ids:
         return {}
-    columns = [column for column in memories.c if column is not memories.c.sealed_vectors]
-    rows = connection.execute(select(*columns).where(memories.c.id.in_(ids), memories.c.namespace_id == namespace_id))
-    return {row.id: row for row in rows}
+    return {row.id: row for row in connection.execute(_ROWS, {"ids": ids, "namespace": namespace_id})}
 
 
 def _successors(connection: Connection, namespace_id: int, rows: Mapping[int, Row[Any]]) -> dict[int, Row[Any]]:

@@ -41,12 +41,12 @@ class ShardCache:
         self.root = base / f"ostraka-{os.getuid()}-{mark}"
         self.bytes_max = bytes_max
         try:
-            self._users = _open_private(base / f"{self.root.name}.lock")
+            self._users, alone = _join(base / f"{self.root.name}.lock")
         except OSError as error:
             raise ConfigurationError(f"[cache] path: {base} cannot be used: {error.strerror}; choose another") from None
-        if _lock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        if alone:
             shutil.rmtree(self.root, ignore_errors=True)
-        fcntl.flock(self._users, fcntl.LOCK_SH)
+            fcntl.flock(self._users, fcntl.LOCK_SH)
         try:
             _make_private(self.root)
         except ConfigurationError:
@@ -76,6 +76,7 @@ class ShardCache:
         os.close(self._alive)
         if _lock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB):
             shutil.rmtree(self.root, ignore_errors=True)
+            self.root.with_name(f"{self.root.name}.lock").unlink(missing_ok=True)
         os.close(self._users)
         self._users = -1
 
@@ -159,6 +160,22 @@ def _filled(fill: Callable[[Path], None], folder: Path) -> None:
         raise Unavailable(
             f"the shard cache cannot be written: {error.strerror}; enlarge the tmpfs of [cache] path", code="cache_full"
         ) from None
+
+
+def _join(path: Path) -> tuple[int, bool]:
+    """Take the lock of a cache; return its descriptor and whether we hold it alone.
+
+    The last one out removes the file, so a lock that we waited for may be on a file that is gone: then try again.
+    """
+    while True:
+        descriptor = _open_private(path)
+        alone = _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not alone:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        with suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(descriptor).st_ino:
+                return descriptor, alone
+        os.close(descriptor)
 
 
 def _open_private(path: Path) -> int:
