@@ -26,6 +26,7 @@ from workers.app import create_celery, publisher
 log = structlog.get_logger()
 
 _GRACE_S: Final = 10
+_GC_OBJECTS: Final = 10_000  # a request makes hundreds, none of them cyclic: look for cycles less often
 # A commit makes ten short trips into SQLite; at each return it waits this long for the event loop to yield.
 _SWITCH_INTERVAL_S: Final = 0.001
 _WORKER_NICENESS: Final = "10"  # searches come before backfills where both share the cores
@@ -49,8 +50,11 @@ def run_api(settings: Settings) -> None:
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         log.info("listening", url=url, docs=f"{url}/docs")
         gc.freeze()  # what start-up made lives for ever: collections need not walk it
+        gc.set_threshold(_GC_OBJECTS, 20, 20)
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
-        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_S)
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, proxy_headers=False, timeout_graceful_shutdown=_GRACE_S
+        )
         uvicorn.Server(config).run(sockets=[listener])
 
 

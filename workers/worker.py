@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from celery.exceptions import SecurityWarning
 from celery.signals import worker_shutting_down
 
+from core.errors import ConfigurationError
 from core.pipeline.doorbell import QUEUES
 from core.runtime import Runtime
 from core.settings import Settings
@@ -21,7 +22,10 @@ def run_worker(settings: Settings, queues: Sequence[str]) -> None:
     """Serve queues until SIGTERM or SIGINT; claims under way are finished first.
 
     Threads, not processes: the model is loaded once, and onnxruntime, hnswlib and tantivy leave the interpreter free.
+    Raises ``ConfigurationError``.
     """
+    if not settings.queue.redis_url:
+        raise ConfigurationError("[queue] redis_url: is not set; name the Redis that the API uses")
     app = create_celery(settings.queue.redis_url)
     runtime = Runtime(settings, publisher(app))
 

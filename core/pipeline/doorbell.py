@@ -19,7 +19,7 @@ MAINTAIN: Final = "maintain"
 QUEUES: Final = (EMBED, EMBED_BULK, INDEX, MAINTAIN)
 TASK_NAMES: Final = {queue: f"ostraka.{queue}" for queue in QUEUES}
 
-_SETTLE_S: Final = 0.02  # a ring costs a millisecond of CPU; under load one serves all writes of this time
+_SETTLE_S: Final = 0.05  # a ring costs a millisecond of CPU; under load one serves all writes of this time
 
 Publish = Callable[[str, str], None]
 

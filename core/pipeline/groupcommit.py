@@ -1,8 +1,8 @@
 """Group commit: concurrent writes share one transaction and one fsync.
 
 A durable commit costs milliseconds however little it holds. While one is under way, requests gather; the next
-commit takes them all. A request that makes the shared transaction fail is found by committing each company, so it
-fails company.
+commit takes them all. A request that makes the shared transaction fail is found by committing each alone, so it
+fails alone.
 """
 
 import queue
