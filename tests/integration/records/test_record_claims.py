@@ -11,7 +11,7 @@ from claimant import claim_everything
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.records.claims import count_pending, fail_claimed, has_pending, release_claim
+from core.records.claims import claim_pending, count_pending, fail_claimed, has_pending, release_claim
 from core.records.reading import get_job
 from core.records.rows import open_vectors
 from core.records.tables import Lane, State
@@ -26,6 +26,19 @@ def test_a_claim_takes_the_oldest_of_its_lane_up_to_the_limit(desk):
     assert desk.claim(limit=9)[1] == ids[2:]
     assert desk.claim()[1] == []
     assert len(desk.claim(lane=Lane.BULK)[1]) == 3
+
+
+def test_a_claim_is_bounded_in_bytes_beyond_its_first_row(desk):
+    desk.write(*(str(number) * 1_000 for number in range(6)))
+    size = desk.rows(desk.namespace())[0].bytes
+
+    def claim(bytes_max):
+        with desk.records.database.write() as connection:
+            now = desk.clock()
+            _, rows = claim_pending(connection, Lane.INTERACTIVE, now=now, lease_us=1, limit=9, bytes_max=bytes_max)
+        return len(rows)
+
+    assert [claim(1), claim(2 * size), claim(3 * size - 1), claim(9 * size)] == [1, 2, 2, 1]
 
 
 def test_a_claim_takes_from_all_namespaces(desk):

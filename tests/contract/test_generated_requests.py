@@ -1,0 +1,46 @@
+"""Requests made from the contract, valid and invalid: the server answers as the contract says, and never fails."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
+
+EXAMPLES = 30  # of each operation and mode
+# Names without control characters, text that is not blank, a filter's grammar: rules that no JSON Schema says.
+BEYOND_SCHEMAS = [positive_data_acceptance]
+LENIENT = {
+    "POST /v1/memory/bulk": [negative_data_rejection],  # a bad line is rejected, the others are kept
+    "DELETE /v1/memory": [negative_data_rejection],  # `tags=false` in a URL is a list of one text
+}
+
+
+def conformance(operation: Any, mode: GenerationMode) -> Callable[[], None]:
+    """Return the test of one operation: every check of schemathesis on bounded, fixed examples."""
+    excluded = [*BEYOND_SCHEMAS, *LENIENT.get(operation.label, [])]
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def check(case):
+        case.call_and_validate(excluded_checks=excluded)
+
+    return check
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+def test_every_answer_is_in_the_contract(contract, subtests, mode):
+    for result in contract.get_all_operations():
+        operation = result.ok()
+        with subtests.test(operation=operation.label), suppress(Unsatisfiable):  # some have nothing to get wrong
+            conformance(operation, mode)()

@@ -1,0 +1,250 @@
+"""Commits of shards: compare-and-swap on the namespace's generation, all or nothing."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from core.errors import StaleGeneration
+from core.records.deletion import delete_memory
+from core.records.reading import count_shards, get_job
+from core.records.shardlist import (
+    Absorbed,
+    commit_compaction,
+    commit_flush,
+    embedded_ids,
+    fetch_rows,
+    waiting_namespaces,
+)
+from core.records.tables import Lane, State
+
+NOTHING = Absorbed()
+
+
+def compact(desk, namespace, replaced, *, absorbed=NOTHING, tier=1) -> None:
+    with desk.records.database.write() as connection:
+        commit_compaction(
+            connection,
+            namespace.id,
+            added=desk.new_shard(sum(shard.rows for shard in replaced), tier),
+            replaced=replaced,
+            absorbed=absorbed,
+            now=desk.clock(),
+        )
+
+
+def flush_from(desk, namespace, base: int, replaced=()) -> None:
+    with desk.records.database.write() as connection:
+        commit_flush(
+            connection,
+            namespace.id,
+            base_generation=base,
+            added=desk.new_shard(),
+            replaced=list(replaced),
+            indexed=[],
+            absorbed=NOTHING,
+            now=desk.clock(),
+        )
+
+
+@pytest.fixture
+def notes(desk):
+    return desk.namespace()
+
+
+def test_a_flush_makes_its_shard_live_and_its_rows_indexed(desk, notes):
+    job = desk.write("a", "b").job_id
+    rows = desk.embed()
+
+    assert desk.flush(notes) == rows
+
+    [shard] = desk.shards(notes)
+    assert (shard.rows, shard.tier, desk.generation(notes)) == (2, 0, 1)
+    assert {row.state for row in desk.rows(notes)} == {State.INDEXED}
+    assert get_job(desk.records, job).state == "indexed"
+    with desk.records.database.read() as connection:
+        assert count_shards(connection, notes.id) == (1, 1_000)
+
+
+def test_a_flush_replaces_the_tail(desk, notes):
+    desk.write("a")
+    desk.embed()
+    desk.flush(notes)
+    [tail] = desk.shards(notes)
+    desk.write("b")
+    desk.embed()
+
+    desk.flush(notes, replaced=[tail])
+
+    [new] = desk.shards(notes)
+    assert new.id > tail.id
+    assert desk.generation(notes) == 2
+
+
+def test_a_flush_from_an_old_generation_changes_nothing(desk, notes):
+    desk.write("a")
+    rows = desk.embed()
+    flush_from(desk, notes, base=0)
+    before = desk.shards(notes)
+
+    with pytest.raises(StaleGeneration):
+        desk.flush(notes, base=0)
+
+    assert desk.shards(notes) == before
+    assert desk.generation(notes) == 1
+    assert [desk.row(row).state for row in rows] == [State.EMBEDDED]
+
+
+def test_a_flush_whose_tail_was_replaced_changes_nothing(desk, notes):
+    flush_from(desk, notes, base=0)
+    [tail] = desk.shards(notes)
+    flush_from(desk, notes, base=1, replaced=[tail])
+    before = desk.shards(notes)
+
+    with pytest.raises(StaleGeneration):
+        flush_from(desk, notes, base=2, replaced=[tail])
+
+    assert desk.shards(notes) == before
+    assert desk.generation(notes) == 2
+
+
+def test_a_compaction_commits_although_flushes_went_on(desk, notes):
+    for base in range(3):
+        flush_from(desk, notes, base)
+    replaced = desk.shards(notes)[:2]
+    flush_from(desk, notes, base=3)
+
+    compact(desk, notes, replaced)
+
+    live = {shard.id for shard in desk.shards(notes)}
+    assert len(live) == 3
+    assert live.isdisjoint(shard.id for shard in replaced)
+    assert desk.generation(notes) == 5
+
+
+def test_a_flush_built_before_a_compaction_is_stale(desk, notes):
+    flush_from(desk, notes, base=0)
+    base = desk.generation(notes)
+    compact(desk, notes, desk.shards(notes))
+
+    with pytest.raises(StaleGeneration):
+        flush_from(desk, notes, base)
+
+
+def test_a_compaction_of_a_shard_that_is_gone_changes_nothing(desk, notes):
+    flush_from(desk, notes, base=0)
+    flush_from(desk, notes, base=1)
+    replaced = desk.shards(notes)
+    compact(desk, notes, replaced[:1])
+    before, generation = desk.shards(notes), desk.generation(notes)
+
+    with pytest.raises(StaleGeneration):
+        compact(desk, notes, replaced)
+
+    assert (desk.shards(notes), desk.generation(notes)) == (before, generation)
+
+
+def test_a_deleted_namespace_takes_no_shards(desk, notes):
+    flush_from(desk, notes, base=0)
+    shards = desk.shards(notes)
+    desk.records.delete_namespace("notes")
+
+    with pytest.raises(StaleGeneration):
+        flush_from(desk, notes, base=2)
+    with pytest.raises(StaleGeneration):
+        compact(desk, notes, shards)
+
+    assert desk.shards(notes) == []
+
+
+def test_of_many_flushes_from_one_generation_one_wins(desk, open_desk):
+    namespace = desk.namespace()
+    desks = [desk, open_desk(), open_desk(), open_desk()]
+    start = threading.Barrier(len(desks))
+
+    def race(each) -> bool:
+        start.wait()
+        try:
+            flush_from(each, namespace, base=0)
+        except StaleGeneration:
+            return False
+        return True
+
+    with ThreadPoolExecutor(len(desks)) as pool:
+        assert sorted(pool.map(race, desks)) == [False, False, False, True]
+    assert len(desk.shards(namespace)) == 1
+
+
+def test_a_row_deleted_while_its_shard_was_built_stays_deleted_and_masked(desk, notes):
+    job = desk.write({"id": "gone", "content": "a"}).job_id
+    [row] = desk.embed()
+    delete_memory(desk.records, notes, "gone")
+
+    with desk.records.database.write() as connection:
+        commit_flush(
+            connection,
+            notes.id,
+            base_generation=0,
+            added=desk.new_shard(),
+            replaced=[],
+            indexed=[row],
+            absorbed=NOTHING,
+            now=desk.clock(),
+        )
+
+    assert (desk.row(row).state, desk.row(row).overlay, desk.row(row).sealed) == (State.DELETED, True, None)
+    assert get_job(desk.records, job).deleted == 1
+
+
+def test_a_closed_row_stays_masked_until_its_successor_is_indexed(desk, notes):
+    desk.write({"id": "x", "content": "1"})
+    [old] = desk.embed()
+    desk.flush(notes)
+    desk.write({"id": "x", "content": "2"})
+
+    compact(desk, notes, desk.shards(notes), absorbed=Absorbed(closed=[old]))
+    assert desk.row(old).overlay
+
+    desk.embed()
+    desk.flush(notes, absorbed=Absorbed(closed=[old]))
+    assert not desk.row(old).overlay
+
+
+def test_a_closed_row_deleted_after_the_build_stays_masked(desk, notes):
+    """The new shard holds it as closed: only a shard built without it may lift the mask."""
+    desk.write({"id": "x", "content": "1"})
+    [old] = desk.embed()
+    desk.flush(notes)
+    desk.write({"id": "x", "content": "2"})
+    desk.embed()
+    delete_memory(desk.records, notes, "x")
+
+    desk.flush(notes, absorbed=Absorbed(closed=[old]))
+    assert desk.row(old).overlay
+
+    compact(desk, notes, desk.shards(notes), absorbed=Absorbed(deleted=[old]))
+    assert not desk.row(old).overlay
+
+
+def test_what_waits_is_counted_by_lane(desk, notes):
+    written = desk.clock()
+    desk.write("a", "b", lane=Lane.BULK)
+    desk.write("c")
+    other = desk.namespace("other")
+    desk.write("d", namespace="other")
+    desk.embed()
+    token, [first, _] = desk.claim(lane=Lane.BULK)
+    desk.store(token, [first])
+
+    with desk.records.database.read() as connection:
+        mine, others = waiting_namespaces(connection)
+        bulk = embedded_ids(connection, notes.id, [Lane.BULK], 10)
+        everything = embedded_ids(connection, notes.id, list(Lane), 10)
+        fetched = fetch_rows(connection, notes.id, [row.id for row in desk.rows(other)])
+
+    assert (mine.interactive, mine.bulk, mine.oldest_bulk_at, mine.bulk_coming) == (1, 1, written, True)
+    assert (others.namespace_id, others.interactive, others.bulk) == (other.id, 1, 0)
+    assert bulk == [first]
+    assert everything == sorted(everything)
+    assert len(everything) == 2
+    assert list(fetched) == []  # ids of another namespace open nothing here

@@ -1,0 +1,246 @@
+"""API keys on a running server: made by the command line, enforced on every route, gone when revoked."""
+
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from tests.integration.processes import Server, eventually, run_command
+
+OWN, OTHER = "team-a", "secret-b"
+MEMORY = {"content": "x", "id": "m"}
+
+
+class Guarded:
+    """A server with an administrator's key, and keys on demand."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.admin = self.key("--scope", "read,write,admin")
+
+    def key(self, *flags: str) -> str:
+        status, out, err = run_command(self.server.folder, "keys", "create", *flags)
+        assert status == 0, err
+        return next(line for line in out.splitlines() if line.startswith("ostraka_"))
+
+    def call(self, key: str | None, method: str, path: str, **more) -> httpx.Response:
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        return self.server.client.request(method, path, headers=headers, **more)
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory) -> Iterator[Guarded]:
+    server = Server(tmp_path_factory.mktemp("guarded"))
+    try:
+        server.start()
+        assert server.client.get("/v1/whoami").json()["key_id"] is None  # before the first key, on loopback
+        guarded = Guarded(server)
+        eventually(lambda: server.client.get("/v1/whoami").status_code == 401)
+        for name in (OWN, OTHER):
+            add = guarded.call(guarded.admin, "POST", "/v1/memory?wait=true", json=MEMORY | {"namespace": name})
+            assert add.status_code == 201
+        yield guarded
+        server.stop()
+    finally:
+        server.discard()
+
+
+@pytest.fixture(scope="module")
+def keys(guarded) -> dict[str, str]:
+    return {scope: guarded.key("--scope", scope, "--namespace", "team-*") for scope in ("read", "write", "admin")}
+
+
+@pytest.fixture(scope="module")
+def job_of(guarded) -> Callable[[str], str]:
+    jobs = guarded.call(guarded.admin, "GET", "/v1/jobs").json()["jobs"]
+    return {job["namespace"]: job["id"] for job in jobs}.__getitem__
+
+
+# Every route that asks who is calling: method, path, body, and the scope it needs.
+ROUTES = [
+    ("POST", "/v1/memory", {"namespace": "{ns}", "content": "y"}, "write"),
+    ("POST", "/v1/memory/bulk", [{"namespace": "{ns}", "content": "y"}], "write"),
+    ("GET", "/v1/memory/search?namespace={ns}&query=x", None, "read"),
+    ("POST", "/v1/memory/search", {"namespace": "{ns}", "query": "x"}, "read"),
+    ("GET", "/v1/memory?namespace={ns}", None, "read"),
+    ("GET", "/v1/memory/m?namespace={ns}", None, "read"),
+    ("GET", "/v1/memory/m/history?namespace={ns}", None, "read"),
+    ("PATCH", "/v1/memory/m?namespace={ns}", {"tags": ["t"]}, "write"),
+    ("DELETE", "/v1/memory?namespace={ns}&session=none", None, "write"),
+    ("DELETE", "/v1/memory/m?namespace={ns}", None, "write"),
+    ("GET", "/v1/jobs/{job}", None, "read"),
+    ("POST", "/v1/jobs/{job}/retry", None, "write"),
+    ("GET", "/v1/namespaces/{ns}", None, "read"),
+    ("PUT", "/v1/namespaces/{ns}", None, "write"),
+    ("DELETE", "/v1/namespaces/{ns}", None, "admin"),
+    ("GET", "/v1/namespaces", None, "read"),
+    ("GET", "/v1/jobs", None, "read"),
+    ("GET", "/metrics", None, "read"),
+    ("GET", "/v1/whoami", None, None),
+]
+
+
+def fill(text: str, namespace: str, job: str) -> str:
+    return text.replace("{ns}", namespace).replace("{job}", job)
+
+
+def asked(guarded, key, route, namespace, job):
+    method, path, body, _ = route
+    more = {}
+    if body is not None:
+        item = body[0] if isinstance(body, list) else body
+        item = {name: fill(value, namespace, job) if isinstance(value, str) else value for name, value in item.items()}
+        more["json"] = [item] if isinstance(body, list) else item
+    return guarded.call(key, method, fill(path, namespace, job), **more)
+
+
+def test_the_table_names_every_guarded_route(guarded):
+    paths = guarded.server.client.get("/openapi.json").json()["paths"]
+    served = {(method.upper(), path) for path, methods in paths.items() for method in methods}
+    tabled = set()
+    for method, path, _, _ in ROUTES:
+        template = fill(path.partition("?")[0], "{name}", "{job_id}").replace("/m/", "/{memory_id}/")
+        tabled.add((method, template.removesuffix("/m") + "/{memory_id}" if template.endswith("/m") else template))
+    assert {route for route in served if not route[1].startswith("/health")} == tabled
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route[0]} {route[1]}")
+def test_without_a_credential_every_route_is_closed(guarded, job_of, route):
+    answer = asked(guarded, None, route, OWN, job_of(OWN))
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route[0]} {route[1]}")
+def test_a_key_without_the_scope_is_refused(guarded, keys, job_of, route):
+    for scope, key in keys.items():
+        if route[3] in {None, scope}:
+            continue
+        answer = asked(guarded, key, route, OWN, job_of(OWN))
+        assert (answer.status_code, answer.json()["code"]) == (403, "scope_missing"), scope
+
+
+@pytest.mark.parametrize(
+    "route", [route for route in ROUTES if "{" in str(route)], ids=lambda route: f"{route[0]} {route[1]}"
+)
+def test_a_key_for_other_namespaces_is_refused(guarded, job_of, route):
+    key = guarded.key("--scope", "read,write,admin", "--namespace", "team-*", "--namespace", "crew")
+    answer = asked(guarded, key, route, OTHER, job_of(OTHER))
+    if "{job}" in route[1]:
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    else:
+        assert (answer.status_code, answer.json()["code"]) == (403, "namespace_forbidden")
+
+
+def test_a_forbidden_namespace_is_not_told_from_one_that_is_not_there(guarded, keys):
+    answers = [
+        guarded.call(keys["read"], "GET", f"/v1/memory?namespace={name}").json() for name in (OTHER, "not-there")
+    ]
+    assert answers[0] == answers[1]
+
+
+def test_lists_show_only_what_the_key_covers(guarded, keys):
+    namespaces = guarded.call(keys["read"], "GET", "/v1/namespaces").json()["namespaces"]
+    assert {each["name"] for each in namespaces} == {OWN}
+    jobs = guarded.call(keys["read"], "GET", "/v1/jobs").json()["jobs"]
+    assert {job["namespace"] for job in jobs} == {OWN}
+
+
+def test_waiting_for_a_job_of_another_namespace_is_refused(guarded, keys, job_of):
+    body = {"namespace": OWN, "query": "x", "after_job": job_of(OTHER)}
+    answer = guarded.call(keys["read"], "POST", "/v1/memory/search", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def test_a_key_works_in_both_headers(guarded, keys):
+    for headers in ({"Authorization": f"bearer {keys['read']}"}, {"x-api-key": keys["read"]}):
+        answer = guarded.server.client.get("/v1/whoami", headers=headers)
+        assert answer.json()["scopes"] == ["read"]
+        assert answer.json()["namespaces"] == ["team-*"]
+        assert answer.json()["key_id"].startswith("key_")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": "Basic YTpi"},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer nonsense"},
+        {"x-api-key": "nonsense"},
+        {"x-api-key": ""},
+        {"x-api-key": "ostraka_key_x.y"},
+        {"x-api-key": b"\xff\xfe"},
+    ],
+)
+def test_a_wrong_credential_is_refused(guarded, headers):
+    answer = guarded.server.client.get("/v1/whoami", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+
+
+def test_a_key_with_one_character_changed_is_refused(guarded, keys):
+    key = keys["read"]
+    for wrong in (
+        key[:-1] + ("a" if key[-1] != "a" else "b"),
+        key[:-1],
+        key + "a",
+        key.upper(),
+        key.removeprefix("ostraka_"),
+    ):
+        assert guarded.call(wrong, "GET", "/v1/whoami").status_code == 401
+
+
+def test_a_revoked_key_stops_working(guarded):
+    key = guarded.key("--scope", "read")
+    key_id = guarded.call(key, "GET", "/v1/whoami").json()["key_id"]
+    assert run_command(guarded.server.folder, "keys", "revoke", key_id)[0] == 0
+    eventually(lambda: guarded.call(key, "GET", "/v1/whoami").status_code == 401, within_s=5)
+    status, _, err = run_command(guarded.server.folder, "keys", "revoke", key_id)
+    assert (status, "revoked already" in err) == (2, True)
+
+
+def test_an_expired_key_is_refused(guarded):
+    from core.records.apikeys import create_key
+    from core.records.control import open_control
+    from core.settings import load_settings
+
+    folder = guarded.server.folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+        control = open_control(load_settings(None, {"storage": {"path": folder / "data"}}))
+    company = control.find_company("default").id
+    key = create_key(control, company, ["read"], ["*"], control.clock() + 1_000_000)
+    control.close()
+    eventually(lambda: guarded.call(key, "GET", "/v1/whoami").status_code == 401, within_s=10)
+
+
+def test_the_command_prints_the_key_alone_on_its_line_and_lists_no_secret(guarded):
+    status, out, _ = run_command(guarded.server.folder, "keys", "create", "--expires", "90d")
+    assert (status, len(out.splitlines())) == (0, 1)
+    assert out.strip().startswith("ostraka_key_")
+    secret = out.strip().partition(".")[2]
+    status, listed, _ = run_command(guarded.server.folder, "keys", "list")
+    assert status == 0
+    assert secret not in listed
+    assert out.strip().removeprefix("ostraka_").partition(".")[0] in listed
+
+
+@pytest.mark.parametrize(
+    "flags", [("--scope", "root"), ("--scope", ""), ("--company", "nobody"), ("--expires", "soon"), ("--expires", "0d")]
+)
+def test_an_impossible_key_is_refused(guarded, flags):
+    status, out, err = run_command(guarded.server.folder, "keys", "create", *flags)
+    assert (status, out) == (2, "")
+    assert err.startswith("ostraka: ")
+
+
+def test_companies_are_apart(guarded):
+    assert run_command(guarded.server.folder, "companies", "create", "rival")[0] == 0
+    key = guarded.key("--company", "rival", "--scope", "read,write,admin")
+    assert guarded.call(key, "GET", "/v1/namespaces").json() == {"namespaces": []}
+    assert guarded.call(key, "GET", f"/v1/memory?namespace={OWN}").status_code == 404
+    body = {"namespace": OWN, "content": "theirs", "id": "theirs"}
+    assert guarded.call(key, "POST", "/v1/memory?wait=true", json=body).status_code == 201
+    listed = guarded.call(key, "GET", f"/v1/memory?namespace={OWN}").json()["memories"]
+    assert [memory["id"] for memory in listed] == ["theirs"]
+    search = {"namespace": OWN, "query": "theirs", "mode": "text"}
+    assert guarded.call(guarded.admin, "POST", "/v1/memory/search", json=search).json()["results"] == []

@@ -1,0 +1,76 @@
+"""Reading bulk bodies: lines and lists, numbers of rejected lines, limits."""
+
+import json
+
+import pytest
+
+from api.bulk import parse_bulk
+from core import limits
+from core.errors import InvalidInput, TooLarge
+
+NDJSON = "application/x-ndjson"
+GOOD = {"namespace": "n", "content": "x"}
+
+
+def body(*items):
+    return "\n".join(item if isinstance(item, str) else json.dumps(item) for item in items).encode()
+
+
+def test_lines_keep_their_order():
+    lines = parse_bulk(body(*(GOOD | {"id": str(number)} for number in range(5))), NDJSON)
+    assert (lines.namespace, [item.id for item in lines.items]) == ("n", list("01234"))
+
+
+@pytest.mark.parametrize("content_type", ["", "application/json", "text/plain"])
+def test_a_list_is_known_by_its_first_character(content_type):
+    assert len(parse_bulk(b" \n" + json.dumps([GOOD, GOOD]).encode(), content_type).items) == 2
+
+
+def test_windows_line_ends_and_a_missing_last_one_are_fine():
+    assert len(parse_bulk(body(GOOD, GOOD).replace(b"\n", b"\r\n"), NDJSON).items) == 2
+
+
+def test_unicode_line_separators_do_not_part_lines():
+    item = json.dumps(GOOD | {"content": "a\u2028b\u0085c"}, ensure_ascii=False)
+    assert [each.content for each in parse_bulk(body(item), NDJSON).items] == ["a\u2028b\u0085c"]
+
+
+def test_rejected_lines_are_numbered_as_an_editor_numbers_them():
+    lines = parse_bulk(body("", GOOD, " ", "{", {"namespace": "n"}, GOOD), NDJSON)
+    assert [(each.line, each.code) for each in lines.rejected] == [(4, "malformed_json"), (5, "invalid_input")]
+    assert len(lines.items) == 2
+
+
+def test_items_of_a_list_are_numbered_by_place():
+    lines = parse_bulk(json.dumps([1, GOOD, None]).encode(), "")
+    assert [each.line for each in lines.rejected] == [1, 3]
+
+
+def test_a_field_called_like_a_source_is_named():
+    lines = parse_bulk(body(GOOD, GOOD | {"query": 1}), NDJSON)
+    assert lines.rejected[0].detail.startswith("query: ")
+
+
+def test_the_limit_counts_items_not_blank_lines():
+    line = json.dumps(GOOD).encode() + b"\n\n"
+    assert len(parse_bulk(line * limits.BULK_ITEMS_MAX, NDJSON).items) == limits.BULK_ITEMS_MAX
+    with pytest.raises(TooLarge):
+        parse_bulk(line * (limits.BULK_ITEMS_MAX + 1), NDJSON)
+
+
+def test_rejected_lines_count_too():
+    with pytest.raises(TooLarge):
+        parse_bulk(body(GOOD) + b"\n{" * limits.BULK_ITEMS_MAX, NDJSON)
+
+
+@pytest.mark.parametrize("given", [b"", b"\n\n", b"[]", b"{", b"[1]"])
+def test_nothing_valid_is_an_error(given):
+    with pytest.raises(InvalidInput) as caught:
+        parse_bulk(given, "")
+    assert caught.value.reason == "nothing_accepted"
+
+
+def test_several_namespaces_are_an_error():
+    with pytest.raises(InvalidInput) as caught:
+        parse_bulk(body(GOOD, GOOD | {"namespace": "m"}), NDJSON)
+    assert caught.value.field == "namespace"
