@@ -21,6 +21,7 @@ from core.errors import ConfigurationError
 from core.records.apikeys import has_keys
 from core.runtime import Runtime
 from core.settings import ENV_CONFIG, Settings
+from core.shards.cache import ShardCache
 from workers.app import create_celery, publisher
 
 log = structlog.get_logger()
@@ -75,6 +76,7 @@ def run_embedded(settings: Settings) -> None:
             raise ConfigurationError(
                 f"[storage] path: another server runs on {settings.storage.path}; stop it or choose another directory"
             ) from None
+        stack.callback(_wipe_cache, settings)
         supervisor = Supervisor()
         stack.callback(supervisor.close)
         if not settings.queue.redis_url:
@@ -131,6 +133,13 @@ def _listen(settings: Settings) -> socket.socket:
             f"[server] port: cannot listen on {host}:{port}: {error.strerror}; choose another"
         ) from None
     return listener
+
+
+def _wipe_cache(settings: Settings) -> None:
+    """Leave nothing in the clear, also where a child ended before it could leave the cache itself."""
+    cache = settings.cache
+    with suppress(ConfigurationError):  # a cache that cannot be opened holds nothing
+        ShardCache(cache.path, settings.storage.path.absolute(), cache.bytes_max, allow_disk=cache.allow_disk).close()
 
 
 def _remove_socket(celery_url: str) -> None:
