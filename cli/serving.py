@@ -27,6 +27,7 @@ from workers.app import create_celery, publisher
 log = structlog.get_logger()
 
 _GRACE_S: Final = 10
+_BACKLOG: Final = 2_048
 _GC_OBJECTS: Final = 10_000  # a request makes hundreds, none of them cyclic: look for cycles less often
 # A commit makes ten short trips into SQLite; at each return it waits this long for the event loop to yield.
 _SWITCH_INTERVAL_S: Final = 0.001
@@ -48,6 +49,7 @@ def run_api(settings: Settings) -> None:
         redis_url = settings.queue.redis_url
         app = create_app(runtime, anonymous_allowed=anonymous, ping_redis=lambda: ping(redis_url))
         host, port = listener.getsockname()[:2]
+        listener.listen(_BACKLOG)  # before we say so: a caller that reads the line may come at once
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         log.info("listening", url=url, docs=f"{url}/docs")
         gc.freeze()  # what start-up made lives for ever: collections need not walk it
@@ -76,6 +78,7 @@ def run_embedded(settings: Settings) -> None:
             raise ConfigurationError(
                 f"[storage] path: another server runs on {settings.storage.path}; stop it or choose another directory"
             ) from None
+        stack.callback(log.info, "stopped")
         stack.callback(_wipe_cache, settings)
         supervisor = Supervisor()
         stack.callback(supervisor.close)
@@ -91,7 +94,6 @@ def run_embedded(settings: Settings) -> None:
             "MALLOC_ARENA_MAX": "2",
         }
         command = [sys.executable, "-m", "cli.main", "worker", "--nice", _WORKER_NICENESS]
-        stack.callback(log.info, "stopped")
         supervisor.start("worker", command, runtime_environment)
         run_api(settings)
 

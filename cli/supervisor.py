@@ -1,5 +1,6 @@
 """Child processes of the embedded server: started in order, restarted when they die, stopped in reverse."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -34,7 +35,9 @@ class Supervisor:
 
     def __init__(self) -> None:
         self._children: list[_Child] = []
-        self._closing = threading.Event()
+        self._closing = False
+        self._reviving = threading.Lock()
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
         self._thread.start()
 
@@ -45,8 +48,8 @@ class Supervisor:
 
     def close(self) -> None:
         """Stop every child, the last started first: SIGTERM, then SIGKILL for one that does not end."""
-        self._closing.set()
-        self._thread.join()
+        with self._reviving:
+            self._closing = True
         for child in reversed(self._children):
             child.process.terminate()
             try:
@@ -55,11 +58,15 @@ class Supervisor:
                 log.warning("child_killed", child=child.name)
                 child.process.kill()
                 child.process.wait()
+        self._closed.set()
+        self._thread.join()
 
     def _watch(self) -> None:
-        while not self._closing.wait(_LOOK_EVERY_S):
-            for child in self._children:
-                self._revive(child, time.monotonic())
+        # The kernel ends a leashed child with the thread that started it, so this one outlives what it revived.
+        while not self._closed.wait(_LOOK_EVERY_S):
+            with self._reviving:
+                for child in [] if self._closing else self._children:
+                    self._revive(child, time.monotonic())
 
     def _revive(self, child: _Child, now: float) -> None:
         """Restart a dead child, later each time it dies young."""
@@ -77,7 +84,7 @@ class Supervisor:
 
 def _spawn(command: Sequence[str], environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603 - the command line is our own
-        [sys.executable, "-m", "cli.leash", *command],
+        [sys.executable, "-m", "cli.leash", str(os.getpid()), *command],
         env=environment,
         start_new_session=True,
         stdin=subprocess.DEVNULL,

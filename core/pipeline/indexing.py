@@ -48,7 +48,7 @@ log = structlog.get_logger()
 BROKEN = "integrity"
 _FETCH_ROWS = 500
 _FLUSH_LEASE_S = 60.0
-_COMPACTION_LEASE_S = 1_800.0
+_COMPACTION_LEASE_S = 600.0
 
 
 @dataclass(frozen=True)
