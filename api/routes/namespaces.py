@@ -42,7 +42,7 @@ async def put(name: PathName, caller: Caller) -> Response:
 
 @router.delete("/namespaces/{name}", status_code=204, responses=documented(404), summary="Destroy a namespace")
 def delete(name: PathName, caller: Caller) -> Response:
-    """Destroy a namespace's key and content. What remains in files cannot be opened again. Needs `write` and `admin`."""
+    """Destroy a namespace: its key and content; its files stay shut for ever. Needs `write` and `admin`."""
     caller.principal.require("admin")
     caller.write(name)
     caller.tenant.records.delete_namespace(name)
