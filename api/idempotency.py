@@ -1,28 +1,32 @@
 """The Idempotency-Key header: the same key with the same request is one write."""
 
 import hashlib
-from typing import Annotated
+from typing import Any, Final
 
-from fastapi import Header, Request
+from fastapi import Request
 
 from core import limits
+from core.errors import InvalidInput
 from core.records.company import Namespace
 from core.records.writes import Idempotency
 
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=limits.IDEMPOTENCY_KEY_CHARS_MAX,
-        description="Requests with the same key are one write and get the same answer.",
-    ),
-]
+_HEADER: Final = "Idempotency-Key"
+PARAMETER: Final[dict[str, Any]] = {
+    "name": _HEADER,
+    "in": "header",
+    "required": False,
+    "description": "Requests with the same key are one write and get the same answer.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": limits.IDEMPOTENCY_KEY_CHARS_MAX},
+}
 
 
-async def idempotency(request: Request, namespace: Namespace, key: str | None) -> Idempotency | None:
-    """Return the request's idempotency, or ``None`` when the caller sent no key."""
+def idempotency(request: Request, namespace: Namespace, body: bytes) -> Idempotency | None:
+    """Return the request's idempotency, or ``None`` when the caller sent no key. Raises ``InvalidInput``."""
+    key = request.headers.get(_HEADER)
     if key is None:
         return None
-    digest = hashlib.sha256(request.url.path.encode() + b"\0" + await request.body()).digest()
+    if not 0 < len(key) <= limits.IDEMPOTENCY_KEY_CHARS_MAX:
+        most = limits.IDEMPOTENCY_KEY_CHARS_MAX
+        raise InvalidInput(f"{_HEADER}: must have 1 to {most} characters", field=_HEADER)
+    digest = hashlib.sha256(request.url.path.encode() + b"\0" + body).digest()
     return Idempotency(namespace.key.handle("idempotency", key), digest)

@@ -10,12 +10,13 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from api.answers import answer
+from api.bodyreading import flag, parse, read_json
 from api.bulk import BulkLines, parse_bulk
 from api.delivery import Delivery
-from api.idempotency import IdempotencyKey, idempotency
+from api.idempotency import PARAMETER, idempotency
 from api.paths import PathName
 from api.problems import documented
-from api.routes.dependencies import Caller, NamespaceParameter
+from api.routes.dependencies import Caller, NamespaceParameter, caller
 from api.schemas import (
     ADD_EXAMPLE,
     AddAnswer,
@@ -42,7 +43,26 @@ router = APIRouter(prefix="/v1", tags=["memory"])
 
 _WAIT_S = 30.0
 _PATCH_TRIES = 5
-_BULK_BODY = {
+_ADD_REQUEST = {
+    "parameters": [
+        PARAMETER,
+        {
+            "name": "wait",
+            "in": "query",
+            "required": False,
+            "description": "Answer 201 once it is searchable.",
+            "schema": {"type": "boolean", "default": False},
+        },
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/AddMemory"}, "example": ADD_EXAMPLE},
+        },
+    },
+}
+_BULK_REQUEST = {
+    "parameters": [PARAMETER],
     "requestBody": {
         "required": True,
         "description": "NDJSON (one memory a line) or a JSON list; each item as in POST /v1/memory.",
@@ -56,7 +76,7 @@ _BULK_BODY = {
                 "example": [ADD_EXAMPLE],
             },
         },
-    }
+    },
 }
 
 
@@ -66,24 +86,22 @@ _BULK_BODY = {
     response_model=AddAnswer,
     responses={201: {"model": AddAnswer, "description": "Searchable (with wait)."}, **documented(404, 409)},
     summary="Remember something",
+    openapi_extra=_ADD_REQUEST,
 )
-async def add(
-    body: AddMemory,
-    request: Request,
-    caller: Caller,
-    key: IdempotencyKey = None,
-    wait: Annotated[bool, Query(description="Answer 201 once it is searchable.")] = False,
-) -> Response:
+async def add(request: Request) -> Response:
     """Accept one memory. The answer comes after it is durable; it is searchable a moment later."""
-    namespace = await caller.write_or_create(body.namespace)
-    once = await idempotency(request, namespace, key)
-    accepted = await _commit(request.app.state.delivery, caller.tenant, namespace, [body], Lane.INTERACTIVE, once)
+    access = await caller(request)
+    body = await read_json(request)
+    memory, wait = parse(AddMemory, body), flag(request, "wait")
+    namespace = await access.write_or_create(memory.namespace)
+    once = idempotency(request, namespace, body)
+    accepted = await _commit(request.app.state.delivery, access.tenant, namespace, [memory], Lane.INTERACTIVE, once)
     state = "pending"
     if wait:
-        job = await wait_for_job(caller.tenant.records, accepted.job_id, _WAIT_S)
+        job = await wait_for_job(access.tenant.records, accepted.job_id, _WAIT_S)
         state = job.state if job.finished_at else state
-    body_out = {"id": accepted.ids[0], "job_id": accepted.job_id, "state": state}
-    return answer(body_out, 201 if state == "indexed" else 202)
+    answered = {"id": accepted.ids[0], "job_id": accepted.job_id, "state": state}
+    return answer(answered, 201 if state == "indexed" else 202)
 
 
 @router.post(
@@ -92,17 +110,17 @@ async def add(
     response_model=BulkAnswer,
     responses=documented(404, 409),
     summary="Remember much at once",
-    openapi_extra=_BULK_BODY,
+    openapi_extra=_BULK_REQUEST,
 )
-async def add_bulk(request: Request, caller: Caller, key: IdempotencyKey = None) -> Response:
+async def add_bulk(request: Request, caller: Caller) -> Response:
     """Accept up to 10,000 memories of one namespace as one job.
 
     Lines that are wrong are rejected by number; the others are accepted, all or nothing.
     """
-    body = await request.body()
+    body = await read_json(request)
     lines: BulkLines = await to_thread.run_sync(parse_bulk, body, request.headers.get("content-type", ""))
     namespace = await caller.write_or_create(lines.namespace)
-    once = await idempotency(request, namespace, key)
+    once = idempotency(request, namespace, body)
     rejected = [{"line": each.line, "code": each.code, "detail": each.detail} for each in lines.rejected]
     kept = {"accepted": len(lines.items), "rejected": rejected}
     accepted = await _commit(request.app.state.delivery, caller.tenant, namespace, lines.items, Lane.BULK, once, kept)

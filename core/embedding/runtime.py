@@ -68,13 +68,16 @@ class Embedder:
         self._output = self._session.get_outputs()[0].name
         self._pool = WorkPool(threads or available_cores())
 
-    def embed_passages(self, texts: Sequence[str]) -> list[Vectors]:
-        """Return for each text a float32 array of shape (windows, dim), rows of length 1, windows >= 1."""
-        return self._embed(texts, self.spec.passage_prefix)
+    def embed_passages(self, texts: Sequence[str], *, spread: bool = True) -> list[Vectors]:
+        """Return for each text a float32 array of shape (windows, dim), rows of length 1, windows >= 1.
+
+        ``spread=False`` uses the calling thread only and leaves the other cores to whoever waits for answers.
+        """
+        return self._embed(texts, self.spec.passage_prefix, spread=spread)
 
     def embed_query(self, text: str) -> Vectors:
         """Return the query's float32 array of shape (windows, dim), rows of length 1, windows >= 1."""
-        return self._embed([text], self.spec.query_prefix)[0]
+        return self._embed([text], self.spec.query_prefix, spread=False)[0]
 
     def coverage(self, query: str) -> float:
         """Return the share of a query's characters that the model can read, 0 to 1; fusion weighs by it."""
@@ -84,9 +87,9 @@ class Embedder:
         """Let running calls end and free the threads; further large calls raise ``RuntimeError``."""
         self._pool.close()
 
-    def _embed(self, texts: Sequence[str], prefix: str) -> list[Vectors]:
+    def _embed(self, texts: Sequence[str], prefix: str, *, spread: bool) -> list[Vectors]:
         """Tokenise, run and put back in order; small calls never wait for the threads of large ones."""
-        each = self._pool.each if len(texts) > SMALL_CALL_TEXTS else _each_here
+        each = self._pool.each if spread and len(texts) > SMALL_CALL_TEXTS else _each_here
         starts = range(0, len(texts), _TOKENIZE_TEXTS)
         cuts: dict[int, list[list[list[int]]]] = {}
 

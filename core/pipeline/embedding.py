@@ -7,6 +7,7 @@ wait for the disk.
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -68,6 +69,8 @@ class EmbedStage:
 
         A claim of an error that is not the rows' own is given back before the error goes on.
         """
+        # Adds come one by one from callers who wait for their answers: the API keeps the other cores.
+        embed = partial(self._embedder.embed_passages, spread=lane is Lane.BULK)
         stored = 0
         with ThreadPoolExecutor(1, thread_name_prefix="embed") as runner:
             running: tuple[_Batch, Future[list[Vectors]]] | None = None
@@ -76,7 +79,7 @@ class EmbedStage:
                 while True:
                     batch = None if self._stopping() else self._claim(lane)
                     claimed += [batch] if batch else []
-                    future = runner.submit(self._embedder.embed_passages, batch.texts) if batch else None
+                    future = runner.submit(embed, batch.texts) if batch else None
                     if running:
                         stored += self._store(*running)
                         claimed.pop(0)

@@ -16,7 +16,9 @@ def load(client: httpx.Client, count: int, first: int = 0, namespace: str = "aud
         {"namespace": namespace, "id": f"m{number}", "content": text_of(number)}
         for number in range(first, first + count)
     ]
-    response = client.post("/v1/memory/bulk", content="\n".join(map(json.dumps, rows)))
+    response = client.post(
+        "/v1/memory/bulk", content="\n".join(map(json.dumps, rows)), headers={"content-type": "application/x-ndjson"}
+    )
     assert response.status_code == 202, response.text
     assert response.json()["accepted"] == count
     return response.json()["job_id"]

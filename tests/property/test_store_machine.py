@@ -69,7 +69,7 @@ class TinyEmbedder:
     dim = 8
     fingerprint = "tiny:int8:0123456789abcdef"
 
-    def embed_passages(self, texts):
+    def embed_passages(self, texts, **_):
         return [self.embed_query(text) for text in texts]
 
     def embed_query(self, text):

@@ -243,7 +243,7 @@ def test_an_embed_worker_that_fails_gives_every_row_back_at_once(open_server, se
     server = open_server(server_settings.model_copy(update={"embeddings": embeddings}))
     accepted = server.write(*(note(number) for number in range(9)))
     with monkeypatch.context() as broken:
-        broken.setattr(Embedder, "embed_passages", lambda *_: die())
+        broken.setattr(Embedder, "embed_passages", lambda *_, **__: die())
         with pytest.raises(Died):
             server.embed()
 
@@ -256,10 +256,10 @@ def test_a_text_that_the_model_cannot_take_fails_alone(server, monkeypatch):
     accepted = server.write(*(note(number) for number in range(8)))
     embed = Embedder.embed_passages
 
-    def choke(embedder, texts):
+    def choke(embedder, texts, **how):
         if any("Note 5" in text for text in texts):
             raise ValueError("cannot read this")
-        return embed(embedder, texts)
+        return embed(embedder, texts, **how)
 
     with monkeypatch.context() as broken:
         broken.setattr(Embedder, "embed_passages", choke)
@@ -274,7 +274,7 @@ def test_a_text_that_the_model_cannot_take_fails_alone(server, monkeypatch):
 def test_a_model_that_is_out_of_order_for_a_while_fails_nobody(server, monkeypatch, texts):
     accepted = server.write(*(note(number) for number in range(texts)))
 
-    def out_of_order(*_):
+    def out_of_order(*_, **__):
         raise RuntimeError("no memory left")
 
     with monkeypatch.context() as broken:
@@ -290,7 +290,7 @@ def test_a_model_that_is_out_of_order_for_a_while_fails_nobody(server, monkeypat
 def test_a_memory_that_kills_its_worker_ends_as_failed(server, monkeypatch):
     accepted = server.write(note(1))
     with monkeypatch.context() as broken:
-        broken.setattr(Embedder, "embed_passages", lambda *_: die())
+        broken.setattr(Embedder, "embed_passages", lambda *_, **__: die())
         for _ in range(server.runtime.settings.queue.attempts_max):
             with pytest.raises(Died):
                 server.embed()

@@ -95,7 +95,10 @@ def test_idempotency_keys_of_two_namespaces_do_not_meet(client, namespace):
 def test_a_repeated_bulk_load_gets_its_first_answer(client, namespace, finished):
     body = f'{{"namespace": "{namespace}", "content": "x"}}\n{{"namespace": "{namespace}"}}\n'
     answers = [
-        client.post("/v1/memory/bulk", content=body, headers={"Idempotency-Key": "k-4"}).json() for _ in range(2)
+        client.post(
+            "/v1/memory/bulk", content=body, headers={"Idempotency-Key": "k-4", "content-type": "application/x-ndjson"}
+        ).json()
+        for _ in range(2)
     ]
     assert answers[0] == answers[1]
     assert answers[0]["accepted"] == 1

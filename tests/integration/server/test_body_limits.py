@@ -24,7 +24,8 @@ def chunked(size):
 @pytest.mark.parametrize("declared", [True, False])
 def test_a_body_beyond_the_limit_is_refused(client, path, limit, declared):
     size = limit + 1
-    response = client.post(path, content=b"x" * size if declared else chunked(size))
+    headers = {"content-type": "application/json"}
+    response = client.post(path, content=b"x" * size if declared else chunked(size), headers=headers)
     assert (response.status_code, response.json()["code"]) == (413, "too_large")
     assert response.headers["content-type"] == "application/problem+json"
     assert client.get("/health/live").status_code == 200

@@ -41,7 +41,7 @@ def test_bad_lines_are_rejected_by_number_and_the_others_kept(client, namespace,
     body = "\n".join(
         [good, "{not json", "", json.dumps({"namespace": namespace}), json.dumps({"content": " "}), good, "[]"]
     )
-    response = client.post("/v1/memory/bulk", content=body)
+    response = client.post("/v1/memory/bulk", content=body, headers={"content-type": "application/x-ndjson"})
     assert response.status_code == 202
     answer = response.json()
     assert answer["accepted"] == 2
@@ -57,7 +57,7 @@ def test_bad_lines_are_rejected_by_number_and_the_others_kept(client, namespace,
 
 def test_nothing_valid_is_refused(client, namespace):
     for body in ("", "\n \n", "{", f'{{"namespace": "{namespace}"}}\n', "[]", "[1]"):
-        response = client.post("/v1/memory/bulk", content=body)
+        response = client.post("/v1/memory/bulk", content=body, headers={"content-type": "application/x-ndjson"})
         assert (response.status_code, response.json()["code"]) == (422, "nothing_accepted"), body
     assert client.get("/v1/memory", params={"namespace": namespace}).status_code == 404
 
@@ -71,7 +71,7 @@ def test_a_broken_list_is_malformed(client):
 
 def test_two_namespaces_in_one_call_are_refused_whole(client, namespace):
     body = lines(namespace, "a") + lines(f"{namespace}-other", "b")
-    response = client.post("/v1/memory/bulk", content=body)
+    response = client.post("/v1/memory/bulk", content=body, headers={"content-type": "application/x-ndjson"})
     assert response.status_code == 422
     assert response.json()["errors"][0]["field"] == "namespace"
     for name in (namespace, f"{namespace}-other"):
@@ -80,14 +80,16 @@ def test_two_namespaces_in_one_call_are_refused_whole(client, namespace):
 
 def test_the_limit_of_lines_is_exact(client, namespace):
     line = json.dumps({"namespace": namespace, "content": "x"}) + "\n"
-    too_many = client.post("/v1/memory/bulk", content=line * (limits.BULK_ITEMS_MAX + 1))
+    too_many = client.post(
+        "/v1/memory/bulk", content=line * (limits.BULK_ITEMS_MAX + 1), headers={"content-type": "application/x-ndjson"}
+    )
     assert (too_many.status_code, too_many.json()["code"]) == (413, "too_large")
     assert client.get("/v1/memory", params={"namespace": namespace}).status_code == 404
 
 
 def test_ten_thousand_memories_are_accepted_at_once_and_cancelled_by_their_namespace(client, namespace, finished):
     body = "".join(json.dumps({"namespace": namespace, "content": f"{number}"}) + "\n" for number in range(10_000))
-    response = client.post("/v1/memory/bulk", content=body)
+    response = client.post("/v1/memory/bulk", content=body, headers={"content-type": "application/x-ndjson"})
     assert (response.status_code, response.json()["accepted"]) == (202, 10_000)
     assert client.delete(f"/v1/namespaces/{namespace}").status_code == 204
     job = finished(response.json()["job_id"])
@@ -95,7 +97,8 @@ def test_ten_thousand_memories_are_accepted_at_once_and_cancelled_by_their_names
 
 
 def test_concurrent_loads_of_one_idempotency_key_are_one_job(client, namespace, finished):
-    body, headers = lines(namespace, *(f"entry {number}" for number in range(50))), {"Idempotency-Key": "bulk-1"}
+    body = lines(namespace, *(f"entry {number}" for number in range(50)))
+    headers = {"Idempotency-Key": "bulk-1", "content-type": "application/x-ndjson"}
     with ThreadPoolExecutor(6) as pool:
         answers = list(
             pool.map(lambda _: client.post("/v1/memory/bulk", content=body, headers=headers).json(), range(6))

@@ -31,7 +31,7 @@ EURO = "€"  # three bytes
 ADD = [
     (b"{", 400, "malformed_json", None),
     (b"\xff\xfe", 400, "malformed_json", None),
-    (b"", 422, "invalid_input", "body"),
+    (b"", 400, "malformed_json", "body"),
     (b"[]", 422, "invalid_input", "body"),
     (b"null", 422, "invalid_input", "body"),
     (b'"text"', 422, "invalid_input", "body"),
@@ -43,20 +43,20 @@ ADD = [
     (body(content=7), 422, "invalid_input", "content"),
     (body(content="x" * (limits.CONTENT_BYTES_MAX + 1)), 422, "invalid_input", "content"),
     (body(content=EURO * (limits.CONTENT_BYTES_MAX // 3 + 1)), 422, "invalid_input", "content"),
-    (f'{{"namespace": "problems", "content": "{SURROGATE}"}}'.encode(), 422, "invalid_input", "content"),
-    (f'{{"namespace": "{SURROGATE}", "content": "x"}}'.encode(), 422, "invalid_input", "namespace"),
-    (f'{{"namespace": "problems", "content": "x", "{SURROGATE}": 1}}'.encode(), 422, "invalid_input", None),
+    (f'{{"namespace": "problems", "content": "{SURROGATE}"}}'.encode(), 400, "malformed_json", None),
+    (f'{{"namespace": "{SURROGATE}", "content": "x"}}'.encode(), 400, "malformed_json", None),
+    (f'{{"namespace": "problems", "content": "x", "{SURROGATE}": 1}}'.encode(), 400, "malformed_json", None),
     (
         f'{{"namespace": "problems", "content": "x", "metadata": {{"{SURROGATE}": 1}}}}'.encode(),
-        422,
-        "invalid_input",
+        400,
+        "malformed_json",
         None,
     ),
     (
         f'{{"namespace": "problems", "content": "x", "metadata": {{"a": "{SURROGATE}"}}}}'.encode(),
-        422,
-        "invalid_input",
-        "metadata",
+        400,
+        "malformed_json",
+        None,
     ),
     (body(namespace=""), 422, "invalid_input", "namespace"),
     (body(namespace=" a"), 422, "invalid_input", "namespace"),
@@ -235,3 +235,11 @@ def test_an_impossible_idempotency_key(client, key):
 
 def test_nothing_refused_was_written(client):
     assert client.get("/v1/memory", params={"namespace": "problems"}).json()["memories"] == []
+
+
+@pytest.mark.parametrize("path", ["/v1/memory", "/v1/memory/bulk"])
+@pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded"])
+def test_a_body_that_a_page_of_another_site_could_send_is_refused(client, path, kind):
+    headers = {"content-type": kind} if kind else {}
+    response = client.post(path, content=b'{"namespace": "problems", "content": "x"}', headers=headers)
+    check(response, 422, "invalid_input", "content-type")

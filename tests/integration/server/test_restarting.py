@@ -22,7 +22,9 @@ def test_a_backlog_pending_at_the_stop_is_indexed_after_the_next_start(server_fo
     add = {"namespace": "kept", "content": "Written before the stop.", "id": "first"}
     assert server.client.post("/v1/memory", params={"wait": True}, json=add).status_code == 201
     rows = [{"namespace": "kept", "id": f"m{number}", "content": f"backlog word{number}x"} for number in range(600)]
-    answer = server.client.post("/v1/memory/bulk", content="\n".join(map(json.dumps, rows))).json()
+    answer = server.client.post(
+        "/v1/memory/bulk", content="\n".join(map(json.dumps, rows)), headers={"content-type": "application/x-ndjson"}
+    ).json()
     assert answer["accepted"] == 600
     server.stop()
 

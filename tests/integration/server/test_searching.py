@@ -126,7 +126,13 @@ def test_a_selective_filter_still_fills_the_limit(client, namespace, finished, f
         {"namespace": namespace, "content": f"entry {number} on trains", "metadata": {"rare": number % 60 == 0}}
         for number in range(600)
     ]
-    finished(client.post("/v1/memory/bulk", content="\n".join(map(json.dumps, rows))).json()["job_id"])
+    finished(
+        client.post(
+            "/v1/memory/bulk",
+            content="\n".join(map(json.dumps, rows)),
+            headers={"content-type": "application/x-ndjson"},
+        ).json()["job_id"]
+    )
     assert len(find("trains", filter={"rare": True}, limit=10)) == 10
     assert {hit["metadata"]["rare"] for hit in find("entry 1 on trains", filter={"rare": True})} == {True}
 

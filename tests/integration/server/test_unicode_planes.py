@@ -35,7 +35,9 @@ def test_every_plane_comes_back_exactly_and_is_found(client, namespace, finished
     ascii_lines = "\n".join(json.dumps(row) for row in rows[:8])
     utf8_lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows[8:])
     for body in (ascii_lines, utf8_lines):
-        response = client.post("/v1/memory/bulk", content=body.encode())
+        response = client.post(
+            "/v1/memory/bulk", content=body.encode(), headers={"content-type": "application/x-ndjson"}
+        )
         assert response.json()["rejected"] == []
         finished(response.json()["job_id"])
     for plane, row in enumerate(rows):
