@@ -31,7 +31,7 @@ EMBED_CLAIM_BYTES: Final = 500_000  # of one claim: long texts take 0.1 s per 5 
 # --- shards -------------------------------------------------------------------------------------------
 TAIL_ROWS_MAX: Final = 2_048  # a tail is rewritten at each flush; beyond this it becomes a tier-1 shard
 BULK_SHARD_ROWS: Final = 8_192  # a backlog this long is built into a shard of its own
-TIER_FACTOR: Final = 8  # shards of one tier before they are merged
+TIER_FACTOR: Final = 4  # shards of one tier before they are merged: three of 8,192 rows are scanned in 2 ms
 SHARD_ROWS_MAX: Final = 262_144  # building holds its vectors in memory twice: 0.8 GB at 384 dimensions
 FLAT_ROWS_MAX: Final = 20_000  # above this a graph answers faster than a scan
 

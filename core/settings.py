@@ -67,7 +67,7 @@ class Retrieval(Section):
     neighbour_share: float = Field(0.3, ge=0, le=1, description="score a hit lends to its session neighbours")
     hnsw_m: int = Field(16, ge=4, le=64, description="links per node of the graph")
     hnsw_ef_construction: int = Field(100, ge=16, le=1_000, description="candidates while building the graph")
-    hnsw_ef_search: int = Field(200, ge=16, le=1_000, description="candidates while searching the graph")
+    hnsw_ef_search: int = Field(128, ge=16, le=1_000, description="candidates while searching the graph")
     bm25_k1: Annotated[float, _fixed(1.2)] = Field(1.2, description="fixed by the text index")
     bm25_b: Annotated[float, _fixed(0.75)] = Field(0.75, description="fixed by the text index")
 

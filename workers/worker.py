@@ -1,5 +1,6 @@
 """A worker process: Celery's consumer on threads, the reconciler's watch beside it."""
 
+import sys
 import warnings
 from collections.abc import Sequence
 
@@ -16,6 +17,8 @@ from workers.watch import Watch
 
 # A ring that finds a drain under way returns at once, so threads beyond one per queue only take such rings.
 _THREADS = 2 * len(QUEUES)
+# The model's threads come back for the next text every few milliseconds; a thread that builds a shard must let them in.
+_SWITCH_INTERVAL_S = 0.0005
 
 
 def run_worker(settings: Settings, queues: Sequence[str]) -> None:
@@ -26,6 +29,7 @@ def run_worker(settings: Settings, queues: Sequence[str]) -> None:
     """
     if not settings.queue.redis_url:
         raise ConfigurationError("[queue] redis_url: is not set; name the Redis that the API uses")
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     app = create_celery(settings.queue.redis_url)
     runtime = Runtime(settings, publisher(app))
 

@@ -4,14 +4,11 @@ The embedder is a tiny deterministic one, so that the machine spends its time on
 SQLite, sealing, shards, compaction, garbage collection, reopening, and crashes between a shard's put and its commit.
 """
 
-import hashlib
 import shutil
 from collections import Counter
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -24,6 +21,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from sqlalchemy import select
+from store_checks import StoreChecks
+from store_model import Crash, Model, Row, TinyEmbedder
 
 from core import limits
 from core import runtime as composition
@@ -31,16 +30,13 @@ from core.errors import NotFound
 from core.memory import NewMemory
 from core.pipeline.maintenance import READER_GRACE_S, collect_garbage, expire_memories
 from core.records.deletion import delete_memory
-from core.records.reading import count_states, get_history, get_memory, list_memories
-from core.records.shardlist import live_shards
+from core.records.reading import count_states
 from core.records.tables import Lane, jobs, memories
 from core.records.writes import WriteRequest
 from core.runtime import Runtime
-from core.search.request import Scope, SearchRequest
 from core.settings import load_settings
 from core.shards.blobs import LocalBlobs
 from core.shards.builder import GraphSettings
-from core.shards.opening import open_shard
 
 NAMES = st.sampled_from(["alpha", "beta"])
 IDS = st.sampled_from(["m0", "m1", "m2"])
@@ -60,81 +56,9 @@ WORK = st.sampled_from(
     ]
 )
 LANES = st.sampled_from([Lane.INTERACTIVE, Lane.INTERACTIVE, Lane.BULK])
-NOT_SEARCHABLE_YET = {"pending", "embedded"}
 
 
-class TinyEmbedder:
-    """Eight dimensions from a hash of the text."""
-
-    dim = 8
-    fingerprint = "tiny:int8:0123456789abcdef"
-
-    def embed_passages(self, texts, **_):
-        return [self.embed_query(text) for text in texts]
-
-    def embed_query(self, text):
-        raw = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)[:8].astype(np.float32) - 127.3
-        return (raw / np.linalg.norm(raw))[np.newaxis, :]
-
-    def coverage(self, _query):
-        return 1.0
-
-    def close(self):
-        pass
-
-
-class Crash(Exception):
-    """The process ended here."""
-
-
-@dataclass
-class Row:
-    """One version of one memory, as the model keeps it."""
-
-    row: int
-    id: str
-    marker: str
-    lane: Lane
-    version: int
-    created_at: int
-    expires_at: int | None
-    state: str = "pending"
-    closed_at: int | None = None
-    closed_by: "Row | None" = None
-
-    def present(self, now: int) -> bool:
-        return self.alive(now) and self.closed_at is None
-
-    def alive(self, now: int) -> bool:
-        return self.state != "deleted" and (self.expires_at is None or self.expires_at > now)
-
-
-@dataclass
-class Model:
-    """Namespaces of rows in order of acceptance."""
-
-    namespaces: dict[str, list[Row]] = field(default_factory=dict)
-    written: int = 0
-
-    def open_version(self, name: str, id_: str) -> Row | None:
-        found = [r for r in self.namespaces[name] if r.id == id_ and r.closed_at is None and r.state != "deleted"]
-        return found[-1] if found else None
-
-    def answer(self, row: Row, now: int, as_of: int | None) -> Row | None:
-        """Return the row that a search for ``row``'s own words answers with."""
-        if row.state != "indexed" or not row.alive(now):
-            return None
-        if as_of is not None:
-            stood = row.created_at <= as_of and (row.closed_at is None or row.closed_at > as_of)
-            return row if stood else None
-        if row.closed_by is not None and row.closed_by.state not in NOT_SEARCHABLE_YET:
-            return None
-        while row.closed_by is not None:
-            row = row.closed_by
-        return row if row.alive(now) else None
-
-
-class StoreMachine(RuleBasedStateMachine):
+class StoreMachine(StoreChecks, RuleBasedStateMachine):
     """Rules are what the API and the workers do."""
 
     template: Path
@@ -336,58 +260,6 @@ class StoreMachine(RuleBasedStateMachine):
             for row in rows[-4:]:
                 answer = self.model.answer(row, self.now, None)
                 assert self.search(name, row.marker, "text", None) == ([answer.row] if answer else [])
-
-    def everything_is_found_and_nothing_else(self) -> None:
-        for name, rows in self.model.namespaces.items():
-            self.check_reading(name, rows)
-            self.check_searches(name, rows)
-            self.check_shards(name, rows)
-
-    def check_reading(self, name, rows) -> None:
-        namespace = self.records.namespace(name)
-        listed = list_memories(self.records, namespace, after=0, limit=500)
-        assert [view.row for view in listed] == [row.row for row in rows if row.present(self.now)]
-        for id_ in {row.id for row in rows}:
-            versions = [row for row in rows if row.id == id_ and row.alive(self.now)]
-            current = [row for row in versions if row.closed_at is None]
-            if versions:
-                history = get_history(self.records, namespace, id_)
-                assert [(view.row, view.version) for view in history] == [(row.row, row.version) for row in versions]
-            if current:
-                assert current[0].marker in get_memory(self.records, namespace, id_).content
-            else:
-                with pytest.raises(NotFound):
-                    get_memory(self.records, namespace, id_)
-
-    def check_searches(self, name, rows) -> None:
-        for as_of in (None, self.now - 30_000_000):
-            answers = {row.row: self.model.answer(row, self.now, as_of) for row in rows}
-            for row in rows:
-                answer = answers[row.row]
-                assert self.search(name, row.marker, "text", as_of) == ([answer.row] if answer else [])
-            found = self.search(name, "anything", "vector", as_of)
-            assert len(found) == len(set(found))
-            assert set(found) == {answer.row for answer in answers.values() if answer}
-
-    def search(self, name, query, mode, as_of) -> list[int]:
-        request = SearchRequest(query, 100, mode, Scope(as_of=as_of))
-        return [hit.memory.row for hit in self.tenant.query.search(self.records.namespace(name), request).hits]
-
-    def check_shards(self, name, rows) -> None:
-        held, states = self.held(name), {row.row: row.state for row in rows}
-        assert set(held.values()) <= {1}
-        assert {row.row for row in rows if row.state == "indexed"} <= set(held)
-        assert {states[id_] for id_ in held} <= {"indexed", "deleted"}
-
-    def held(self, name) -> Counter[int]:
-        namespace, blobs = self.records.namespace(name), LocalBlobs(self.records.folder / "shards")
-        with self.records.database.read() as connection:
-            shards = live_shards(connection, namespace.id)
-        return Counter(
-            int(id_)
-            for shard in shards
-            for id_ in open_shard(self.runtime.cache, blobs, namespace.key, shard.public_id, shard.fingerprint).ids
-        )
 
     def teardown(self) -> None:
         try:

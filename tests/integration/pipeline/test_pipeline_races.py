@@ -295,7 +295,6 @@ def test_a_memory_that_kills_its_worker_ends_as_failed(server, monkeypatch):
             with pytest.raises(Died):
                 server.embed()
     server.embed()
-
     view = server.job(accepted)
     assert (view.state, view.errors) == ("failed", [{"code": "attempts_exhausted", "memories": 1}])
     assert server.search("harbour") == []
