@@ -137,11 +137,12 @@ def embedded_ids(connection: Connection, namespace_id: int, lanes: Iterable[Lane
 
 
 def fetch_rows(connection: Connection, namespace_id: int, ids: Sequence[int]) -> Sequence[Row[Any]]:
-    """Return the rows of ``ids`` that belong to the namespace, ids ascending."""
-    rows = connection.execute(
-        select(memories).where(memories.c.id.in_(ids), memories.c.namespace_id == namespace_id).order_by(memories.c.id)
-    )
-    return rows.all()
+    """Return the rows of ``ids`` that belong to the namespace, ids ascending.
+
+    By id alone: asked for the namespace as well, SQLite reads the whole namespace through another index.
+    """
+    rows = connection.execute(select(memories).where(memories.c.id.in_(ids)).order_by(memories.c.id))
+    return [row for row in rows if row.namespace_id == namespace_id]
 
 
 def commit_flush(

@@ -30,9 +30,10 @@ from core.search.visibility import matches, visible
 from core.shards.attributes import Attributes
 from core.shards.sessions import NO_SESSION, NONE, neighbours
 
-# Built once: making the statement anew takes as long as running it.
+# Built once: making the statement anew takes as long as running it. By id alone: asked for the namespace as well,
+# SQLite reads the whole namespace through another index.
 _ROWS: Final = select(*[column for column in memories.c if column is not memories.c.sealed_vectors]).where(
-    memories.c.id.in_(bindparam("ids", expanding=True)), memories.c.namespace_id == bindparam("namespace")
+    memories.c.id.in_(bindparam("ids", expanding=True))
 )
 _HOPS_MAX = 100  # updates of one memory that may wait for their embedding and still be seen at once
 _EXCLUDED_MAX = 1_000  # ids a text query passes over one by one; beyond it the allowed ones are listed
@@ -259,7 +260,8 @@ class _Run:
 def _fetch(connection: Connection, namespace_id: int, ids: Sequence[int]) -> dict[int, Row[Any]]:
     if not ids:
         return {}
-    return {row.id: row for row in connection.execute(_ROWS, {"ids": ids, "namespace": namespace_id})}
+    rows = connection.execute(_ROWS, {"ids": ids})
+    return {row.id: row for row in rows if row.namespace_id == namespace_id}
 
 
 def _successors(connection: Connection, namespace_id: int, rows: Mapping[int, Row[Any]]) -> dict[int, Row[Any]]:
