@@ -5,8 +5,9 @@ of each memory's metadata, sorted by path: any number of distinct keys costs row
 one path reads one slice. A list's values are leaves of the list's path, so `eq` on a list means "has".
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -116,23 +117,36 @@ def metadata_table(rows: Sequence[AttributeRow]) -> pa.Table:
 
 
 class Attributes:
-    """The two tables of an opened shard, memory-mapped."""
+    """The two tables of an opened shard, memory-mapped at once and read when a search first asks for them."""
 
-    def __init__(self, attributes: pa.Table, metadata: pa.Table) -> None:
-        self.rows = attributes.num_rows
-        self._attributes = attributes.combine_chunks()
-        self._metadata = metadata.combine_chunks()
-        self._slices = self._path_slices()
+    def __init__(self, attributes: Callable[[], pa.Table], metadata: Callable[[], pa.Table]) -> None:
+        self._read_attributes = attributes
+        self._read_metadata = metadata
 
     @classmethod
     def open(cls, folder: Path) -> "Attributes":
-        """Map the tables of a shard's folder."""
-        return cls(_read(folder / ATTRIBUTES_FILE), _read(folder / METADATA_FILE))
+        """Map the tables of a shard's folder; the folder may be gone when they are read."""
+        attributes, metadata = (pa.memory_map(str(folder / name)) for name in (ATTRIBUTES_FILE, METADATA_FILE))
+        return cls(lambda: _read(attributes), lambda: _read(metadata))
 
     @classmethod
     def of(cls, rows: Sequence[AttributeRow]) -> "Attributes":
         """Return the attributes of rows that are in no shard, so that the same filter can judge them."""
-        return cls(attribute_table(rows), metadata_table(rows))
+        return cls(lambda: attribute_table(rows), lambda: metadata_table(rows))
+
+    @property
+    def rows(self) -> int:
+        """How many memories the tables tell of."""
+        count: int = self._attributes.num_rows
+        return count
+
+    @cached_property
+    def _attributes(self) -> pa.Table:
+        return self._read_attributes().combine_chunks()
+
+    @cached_property
+    def _metadata(self) -> pa.Table:
+        return self._read_metadata().combine_chunks()
 
     def times(self, name: str) -> Times:
         """Return a time column, int64[rows]: created_at, occurred_at, expires_at or closed_at."""
@@ -147,7 +161,8 @@ class Attributes:
         start, stop = self._slices.get(path, (0, 0))
         return self._metadata.slice(start, stop - start)
 
-    def _path_slices(self) -> dict[str, tuple[int, int]]:
+    @cached_property
+    def _slices(self) -> dict[str, tuple[int, int]]:
         if not self._metadata.num_rows:
             return {}
         column = _one(self._metadata["path"])
@@ -172,5 +187,5 @@ def _write(path: Path, table: pa.Table) -> None:
         writer.write_table(table)
 
 
-def _read(path: Path) -> pa.Table:
-    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+def _read(source: pa.MemoryMappedFile) -> pa.Table:
+    return pa.ipc.open_file(source).read_all()
