@@ -37,8 +37,9 @@ def private_server() -> Iterator[tuple[str, Path]]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ostraka-demo-")))
         log = folder / "server.log"
         with log.open("wb") as errors:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "cli.leash", sys.executable, "-m", "cli.main", "serve", "--port", "0"],
+            serve = [sys.executable, "-m", "cli.main", "serve", "--port", "0"]
+            process = subprocess.Popen(  # noqa: S603 - the command line is our own
+                [sys.executable, "-m", "cli.leash", str(os.getpid()), *serve],
                 env=_environment(folder, stack),
                 cwd=folder,  # no ostraka.toml here
                 stdin=subprocess.DEVNULL,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from core.embedding.catalogue import lookup
@@ -42,11 +43,13 @@ def embedder(model_dir: Path) -> Iterator[Embedder]:
 
 
 @pytest.fixture(autouse=True)
-def _private_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _private_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test reads or writes the developer's own keys or settings."""
     for name in [name for name in os.environ if name.startswith("OSTRAKA_") and name != "OSTRAKA_MODELS_DIR"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    yield
+    structlog.reset_defaults()  # a command run in this process may have sent the logs to a stream that is closed now
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """A worker process: Celery's consumer on threads, the reconciler's watch beside it."""
 
+import os
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 
@@ -19,6 +21,7 @@ from workers.watch import Watch
 _THREADS = 2 * len(QUEUES)
 # The model's threads come back for the next text every few milliseconds; a thread that builds a shard must let them in.
 _SWITCH_INTERVAL_S = 0.0005
+_STOP_S = 20.0  # less than the supervisor's patience
 
 
 def run_worker(settings: Settings, queues: Sequence[str]) -> None:
@@ -35,6 +38,10 @@ def run_worker(settings: Settings, queues: Sequence[str]) -> None:
 
     def stop(**_: object) -> None:
         runtime.stopping.set()
+        # Celery can wait for a Redis that is gone; claims that are cut off run out and are taken over.
+        last_resort = threading.Timer(_STOP_S, os._exit, (1,))
+        last_resort.daemon = True
+        last_resort.start()
 
     worker_shutting_down.connect(stop)
     # Celery warns of running as root because of pickled messages; we accept JSON only.

@@ -95,6 +95,14 @@ class Process:
         return psutil.Process(self.pid).children(recursive=True)
 
 
+def running(process: psutil.Process) -> bool:
+    """Whether a process still runs; one that has ended and was not waited for does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 class Server(Process):
     """``ostraka serve`` with its worker and private Redis, and a client that talks to it."""
 
@@ -161,8 +169,8 @@ class Server(Process):
         children = self.children()
         self.end(signal.SIGKILL)
         self.client.close()
-        gone, alive = psutil.wait_procs(children, END_S)
-        assert alive == [], gone
+        psutil.wait_procs(children, END_S)
+        assert [child for child in children if running(child)] == []
 
     def discard(self) -> None:
         self.client.close()
