@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cli import companies, keys, models
-from cli.options import Config, Data, settings_of
+from cli.options import Config, Data, Host, Port, settings_of
 from core.errors import OstrakaError
 
 app = typer.Typer(name="ostraka", help="Self-hosted, encrypted memory for AI agents.", no_args_is_help=True)
@@ -23,8 +23,8 @@ app.add_typer(models.app, name="models")
 def serve(
     config: Config = None,
     data: Data = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
+    host: Host = None,
+    port: Port = None,
 ) -> None:
     """Run everything: the API, one worker, a private Redis."""
     from cli.serving import run_embedded  # noqa: PLC0415 - other commands need no web server
@@ -38,8 +38,8 @@ def serve(
 def api(
     config: Config = None,
     data: Data = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
+    host: Host = None,
+    port: Port = None,
 ) -> None:
     """Run the API and the query service; workers and Redis run elsewhere."""
     from cli.serving import run_api  # noqa: PLC0415

@@ -12,6 +12,8 @@ from core.records.control import ControlStore, open_control
 from core.settings import Settings, load_settings
 
 Config = Annotated[Path | None, typer.Option("--config", help="Settings file. Default: ostraka.toml, if there is one.")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Data directory. Default: ostraka-data.")]
 
 

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from api.app import create_app
 from cli.private_redis import ping, start_private_redis
 from cli.supervisor import Supervisor
+from core.durability import make_durable_directory
 from core.errors import ConfigurationError
 from core.records.apikeys import has_keys
 from core.runtime import Runtime
@@ -66,7 +67,7 @@ def run_embedded(settings: Settings) -> None:
     _leave_on_signals()
     run_directory = settings.storage.path.absolute() / "run"
     try:
-        run_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_durable_directory(run_directory)
     except OSError as error:
         raise ConfigurationError(
             f"[storage] path: {settings.storage.path} cannot be used: {error.strerror}; choose another"

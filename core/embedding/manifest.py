@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from core.durability import sync
 from core.embedding.catalogue import ModelSpec
 from core.errors import ConfigurationError, IntegrityError
 
@@ -54,7 +54,7 @@ def write_manifest(folder: Path, spec: ModelSpec, source: str) -> Manifest:
     fields = {"format": _FORMAT, "model": asdict(spec), "source": source, "files": manifest.files}
     (folder / MANIFEST_FILE).write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n")
     for name in (*names, MANIFEST_FILE, "."):
-        _sync(folder / name)
+        sync(folder / name)
     return manifest
 
 
@@ -109,11 +109,3 @@ def _parse(fields: Any) -> Manifest:
 
 def _remedy(folder: Path) -> str:
     return f"Remove the folder {folder} and run `ostraka models fetch` to install the model again."
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

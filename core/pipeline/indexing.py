@@ -16,6 +16,7 @@ from core import limits
 from core.embedding.runtime import Embedder
 from core.errors import IntegrityError, NotFound, StaleGeneration, Unavailable
 from core.ids import new_id
+from core.pipeline.embedding import BROKEN
 from core.pipeline.plans import Compaction, Flush, plan_compaction, plan_flush, tier_of
 from core.records.company import CompanyRecords, Namespace
 from core.records.leases import drop_lease, take_lease
@@ -45,7 +46,6 @@ from core.shards.sealing import blob_name, put_shard
 
 log = structlog.get_logger()
 
-BROKEN = "integrity"
 _FETCH_ROWS = 500
 _FLUSH_LEASE_S = 60.0
 _COMPACTION_LEASE_S = 600.0
@@ -217,7 +217,7 @@ class IndexStage:
         absorbed = _absorbed((row, masked.deleted) for row, masked in absent.items())
         lease = f"flush-{namespace.id}"
         with self._records.database.write() as connection:
-            token = take_lease(connection, lease, now=self._records.clock(), lease_us=int(_FLUSH_LEASE_S * 1e6))
+            token = take_lease(connection, lease, now=self._records.clock(), lease_us=int(self._flush_lease_s * 1e6))
             if token:
                 state = namespace_state(connection, namespace.id)
                 if state and state.generation == generation:

@@ -43,7 +43,7 @@ class Principal:
 
     def require_namespace(self, name: str) -> None:
         """Raise ``Forbidden`` unless one of the credential's patterns covers the namespace."""
-        if not any(fnmatchcase(name, pattern) for pattern in self.patterns):
+        if not self.covers(name):
             raise Forbidden("this key does not cover that namespace", code="namespace_forbidden", field="namespace")
 
     def covers(self, name: str) -> bool:

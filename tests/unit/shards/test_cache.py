@@ -1,8 +1,6 @@
 import os
-import shutil
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,33 +10,6 @@ from core.errors import ConfigurationError, IntegrityError, Unavailable
 from core.shards.cache import ShardCache, in_memory
 
 MEMORY = Path("/dev/shm")
-
-
-@pytest.fixture
-def base() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="ostraka-test-", dir=MEMORY))
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def data(tmp_path) -> Path:
-    made = tmp_path / "data"
-    made.mkdir()
-    return made
-
-
-@pytest.fixture
-def join(base, data) -> Iterator[Callable[..., ShardCache]]:
-    joined = []
-
-    def make(bytes_max: int = 2**30) -> ShardCache:
-        joined.append(ShardCache(base, data, bytes_max))
-        return joined[-1]
-
-    yield make
-    for cache in joined:
-        cache.close()
 
 
 def filler(size: int = 100) -> Callable[[Path], None]:

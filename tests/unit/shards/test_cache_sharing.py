@@ -1,10 +1,8 @@
 """Several processes of a host share one cache; the last one wipes it, also after a crash."""
 
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -67,33 +65,6 @@ class Another:
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
         self.process.communicate()
-
-
-@pytest.fixture
-def base() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="ostraka-test-", dir=MEMORY))
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def data(tmp_path) -> Path:
-    made = tmp_path / "data"
-    made.mkdir()
-    return made
-
-
-@pytest.fixture
-def join(base, data) -> Iterator[Callable[..., ShardCache]]:
-    joined = []
-
-    def make(bytes_max: int = 2**30) -> ShardCache:
-        joined.append(ShardCache(base, data, bytes_max))
-        return joined[-1]
-
-    yield make
-    for cache in joined:
-        cache.close()
 
 
 @pytest.fixture
