@@ -56,6 +56,10 @@ class Storage(Section):
     path: Path = Field(Path("ostraka-data"), description="data directory")
     encryption: Literal["aes-256-gcm"] = Field("aes-256-gcm", description="the only cipher; it cannot be off")
     key_file: Path | None = Field(None, description="file with the master key (base64, 32 bytes), mode 0600")
+    purge_s: float = Field(
+        3_600.0, ge=1, le=2_592_000, description="deleted memories leave the index files within this"
+    )
+    free_bytes_min: int = Field(256 * 2**20, ge=0, description="free disk below which the server is not ready")
 
 
 class Retrieval(Section):
@@ -88,6 +92,9 @@ class Queue(Section):
     redis_url: str = Field("", description="redis://… or rediss://…; empty: `serve` starts a private Redis")
     lease_s: float = Field(60.0, ge=1, le=3_600, description="seconds a worker may hold a claim")
     attempts_max: int = Field(5, ge=1, le=100, description="claims of a memory before it is failed")
+    depth_max: int = Field(500_000, ge=1, description="memories of a lane on their way; beyond it writes get 429")
+    bytes_max: int = Field(2 * 2**30, ge=2**20, description="bytes of a lane on their way; beyond it writes get 429")
+    stalled_s: float = Field(120.0, ge=1, description="age of the oldest waiting memory beyond which we are not ready")
     reconcile_s: float = Field(2.0, ge=0.1, le=3_600, description="seconds between looks for forgotten work")
 
 

@@ -254,7 +254,8 @@ class IndexStage:
         tier = tier_of(len(rows))
         seconds = time.perf_counter() - started
         log.info("shard_built", namespace=namespace.public_id, shard=shard, tier=tier, rows=len(rows), seconds=seconds)
-        new = NewShard(shard, tier, len(rows), size, namespace.key.version, fingerprint, seconds)
+        members = [row.attributes.id for row in rows]
+        new = NewShard(shard, tier, len(rows), size, namespace.key.version, fingerprint, seconds, members)
         return _Built(new, indexed, absorbed, broken)
 
     def _open(self, namespace: Namespace, shard: ShardRecord) -> OpenShard:

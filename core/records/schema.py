@@ -11,7 +11,7 @@ from sqlalchemy import Engine, inspect, text
 from core.errors import ConfigurationError
 
 Kind = Literal["control", "company"]
-HEADS: Final[dict[Kind, str]] = {"control": "control_0001", "company": "company_0001"}
+HEADS: Final[dict[Kind, str]] = {"control": "control_0002", "company": "company_0002"}
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 

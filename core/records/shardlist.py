@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from core.errors import StaleGeneration
 from core.records.claims import finish_jobs, in_chunks
+from core.records.members import pack_ids
 from core.records.tables import Lane, State, memories, namespaces, shards
 
 
@@ -27,6 +28,7 @@ class ShardRecord:
     bytes: int
     fingerprint: str
     created_at: int
+    quarantined_at: int | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class NewShard:
     key_version: int
     fingerprint: str
     build_s: float
+    members: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -94,11 +97,23 @@ def fingerprints(connection: Connection, namespace_id: int) -> set[str]:
 
 def live_shards(connection: Connection, namespace_id: int) -> list[ShardRecord]:
     """Return the live shards of a namespace, oldest first; the tail, if there is one, has tier 0."""
+    listed = [column for column in shards.c if column is not shards.c.members]
     rows = connection.execute(
-        select(shards).where(shards.c.namespace_id == namespace_id, shards.c.retired_at.is_(None)).order_by(shards.c.id)
+        select(*listed)
+        .where(shards.c.namespace_id == namespace_id, shards.c.retired_at.is_(None))
+        .order_by(shards.c.id)
     )
     return [
-        ShardRecord(row.id, row.public_id, row.tier, row.rows, row.bytes, row.fingerprint, row.created_at)
+        ShardRecord(
+            row.id,
+            row.public_id,
+            row.tier,
+            row.rows,
+            row.bytes,
+            row.fingerprint,
+            row.created_at,
+            row.quarantined_at,
+        )
         for row in rows
     ]
 
@@ -272,6 +287,7 @@ def _exchange(
                 fingerprint=added.fingerprint,
                 generation=generation,
                 build_s=added.build_s,
+                members=pack_ids(added.members),
                 created_at=now,
             )
         )

@@ -55,6 +55,8 @@ store = Table(
     Column("id", String(40), primary_key=True),
     Column("master_key_id", String(16), nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("frozen_at", BigInteger),
+    Column("frozen_until", BigInteger),
 )
 
 companies = Table(
@@ -63,6 +65,7 @@ companies = Table(
     Column("id", String(40), primary_key=True),
     Column("handle", LargeBinary(32), nullable=False, unique=True),
     Column("sealed_name", LargeBinary, nullable=False),
+    Column("sealed_anchor", LargeBinary),  # how far its record store had come: an older one put back is noticed
     Column("created_at", BigInteger, nullable=False),
 )
 
@@ -141,6 +144,22 @@ jobs = Table(
     Column("finished_at", BigInteger),
 )
 
+deletions = Table(
+    "deletions",
+    company,
+    Column("id", _BIG_KEY, primary_key=True, autoincrement=True),
+    Column("public_id", String(40), nullable=False, unique=True),
+    Column("namespace_id", _BIG_KEY, ForeignKey("namespaces.id"), nullable=False, index=True),
+    Column("kind", String(12), nullable=False),
+    Column("sealed_scope", LargeBinary),  # what to delete, until all of it is found: an interrupted one goes on
+    Column("rows", Integer, nullable=False, server_default="0"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    Column("purge_due_at", BigInteger, nullable=False),
+    Column("purged_at", BigInteger),
+    sqlite_autoincrement=True,
+)
+
 memories = Table(
     "memories",
     company,
@@ -157,6 +176,7 @@ memories = Table(
     Column("closed_at", BigInteger),
     Column("closed_by", BigInteger),
     Column("deleted_at", BigInteger),
+    Column("deletion_id", BigInteger),  # the receipt; none: its time ran out
     # Deleted or closed after its shard was built: a search must mask it until a shard is built that knows.
     Column("overlay", Boolean, nullable=False, server_default=text("false")),
     Column("attempts", Integer, nullable=False, server_default="0"),
@@ -174,6 +194,7 @@ memories = Table(
         "lane",
         "id",
         "namespace_id",
+        "bytes",
         sqlite_where=text("state = 'pending'"),
         postgresql_where=text("state = 'pending'"),
     ),
@@ -183,6 +204,7 @@ memories = Table(
         "lane",
         "id",
         "created_at",
+        "bytes",
         sqlite_where=text("state = 'embedded'"),
         postgresql_where=text("state = 'embedded'"),
     ),
@@ -191,6 +213,20 @@ memories = Table(
         "expires_at",
         sqlite_where=text("expires_at IS NOT NULL"),
         postgresql_where=text("expires_at IS NOT NULL"),
+    ),
+    Index(
+        "ix_memories_failed",
+        "namespace_id",
+        "id",
+        sqlite_where=text("state = 'failed'"),
+        postgresql_where=text("state = 'failed'"),
+    ),
+    Index(
+        "ix_memories_deletion",
+        "deletion_id",
+        "overlay",
+        sqlite_where=text("deletion_id IS NOT NULL"),
+        postgresql_where=text("deletion_id IS NOT NULL"),
     ),
     Index(
         "ix_memories_overlay",
@@ -214,6 +250,8 @@ shards = Table(
     Column("fingerprint", String(80), nullable=False),
     Column("generation", BigInteger, nullable=False),
     Column("build_s", Float, nullable=False),
+    Column("members", LargeBinary, nullable=False),  # the ids it holds, packed: a lost shard is built anew from them
+    Column("quarantined_at", BigInteger),  # its blob is missing or was refused
     Column("created_at", BigInteger, nullable=False),
     Column("retired_at", BigInteger),
     sqlite_autoincrement=True,

@@ -94,7 +94,7 @@ class Desk:
             return live_shards(connection, namespace.id)
 
     def new_shard(self, rows: int = 1, tier: int = 0) -> NewShard:
-        return NewShard(new_id("sh"), tier, rows, 1_000, 1, MODEL, 0.1)
+        return NewShard(new_id("sh"), tier, rows, 1_000, 1, MODEL, 0.1, range(1, rows + 1))
 
     def flush(self, namespace: Namespace, *, base: int | None = None, tier: int = 0, **more: Any) -> list[int]:
         """Commit a shard of everything embedded, beside the shards there are."""
