@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,6 +58,7 @@ class Runtime:
         self.doorbell = Doorbell(publish)
         self.stopping = threading.Event()  # once set, drains end after what they have in hand
         self._gate = Gate()
+        self._text_arms = ThreadPoolExecutor(settings.server.search_threads, thread_name_prefix="text-arm")
         self._tenants: dict[str, Tenant] = {}
         self._lock = threading.Lock()
 
@@ -135,6 +137,7 @@ class Runtime:
         for tenant in self._tenants.values():
             tenant.committer.close()
             tenant.snapshots.close()
+        self._text_arms.shutdown()
         self.embedder.close()
         self.cache.close()
         self.control.close()
@@ -161,7 +164,7 @@ class Runtime:
         return Tenant(
             records=records,
             committer=GroupCommitter(records.database, records.clock, ring),
-            query=QueryService(records, snapshots, self.embedder, ranking),
+            query=QueryService(records, snapshots, self.embedder, ranking, self._text_arms),
             index=IndexStage(
                 records,
                 blobs,

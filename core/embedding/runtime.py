@@ -77,7 +77,18 @@ class Embedder:
 
     def embed_query(self, text: str) -> Vectors:
         """Return the query's float32 array of shape (windows, dim), rows of length 1, windows >= 1."""
-        return self._embed([text], self.spec.query_prefix, spread=False)[0]
+        return self.embed_windows(self.cut_query(text))
+
+    def cut_query(self, text: str) -> list[list[int]]:
+        """Return the token ids of each window of a query, for :meth:`embed_windows`."""
+        return self._tokenizer.windows([text], prefix=self.spec.query_prefix)[0]
+
+    def embed_windows(self, windows: Sequence[Sequence[int]]) -> Vectors:
+        """Return the float32[windows, dim] of one text's windows, rows of length 1. The interpreter is free then."""
+        vectors = np.empty((len(windows), self.dim), dtype=np.float32)
+        for batch in self._plan(windows):
+            vectors[batch] = self._run([windows[index] for index in batch])
+        return vectors
 
     def coverage(self, query: str) -> float:
         """Return the share of a query's characters that the model can read, 0 to 1; fusion weighs by it."""

@@ -4,15 +4,15 @@ Embed the query; read the namespace's generation and overlay; ask both arms, mas
 session neighbours; open the rows of the best, each authenticated, and drop what the record store says is gone.
 """
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row
 
 from core import limits
 from core.embedding.runtime import Embedder, Vectors
@@ -22,20 +22,16 @@ from core.records.overlay import Masked, masked_rows
 from core.records.reading import view
 from core.records.rows import attribute_row, open_content
 from core.records.shardlist import NamespaceState, namespace_state
-from core.records.tables import State, memories
+from core.records.tables import State
+from core.search.candidates import fetch_candidates, fetch_successors
 from core.search.fusion import Arm, Fused, lend_to_neighbours, linear, rrf
 from core.search.request import Answer, Fusion, Hit, Scope, SearchRequest
 from core.search.snapshots import Snapshot, SnapshotStore
+from core.search.stopwatch import Stopwatch
 from core.search.visibility import matches, visible
 from core.shards.attributes import Attributes
 from core.shards.sessions import NO_SESSION, NONE, neighbours
 
-# Built once: making the statement anew takes as long as running it. By id alone: asked for the namespace as well,
-# SQLite reads the whole namespace through another index.
-_ROWS: Final = select(*[column for column in memories.c if column is not memories.c.sealed_vectors]).where(
-    memories.c.id.in_(bindparam("ids", expanding=True))
-)
-_HOPS_MAX = 100  # updates of one memory that may wait for their embedding and still be seen at once
 _EXCLUDED_MAX = 1_000  # ids a text query passes over one by one; beyond it the allowed ones are listed
 
 
@@ -52,11 +48,20 @@ class Ranking:
 class QueryService:
     """Searches the namespaces of one company."""
 
-    def __init__(self, records: CompanyRecords, snapshots: SnapshotStore, embedder: Embedder, ranking: Ranking) -> None:
+    def __init__(
+        self,
+        records: CompanyRecords,
+        snapshots: SnapshotStore,
+        embedder: Embedder,
+        ranking: Ranking,
+        text_arms: Executor,
+    ) -> None:
+        """``text_arms`` runs the text arm of a search while its query is being embedded."""
         self._records = records
         self._snapshots = snapshots
         self._embedder = embedder
         self._ranking = ranking
+        self._text_arms = text_arms
         self._overlays: dict[int, tuple[int, Mapping[int, Masked]]] = {}
 
     def search(self, namespace: Namespace, request: SearchRequest) -> Answer:
@@ -65,21 +70,31 @@ class QueryService:
         Raises ``NotFound`` when the namespace was deleted, ``Conflict`` when it was indexed with another model,
         ``Unavailable`` when the cache is full, ``IntegrityError`` when stored bytes are not what was written.
         """
-        clock = _Stopwatch()
-        with clock("embed"):
-            vectors = None if request.mode == "text" else self._embedder.embed_query(request.query)
+        clock = Stopwatch()
         now = self._records.clock()
         with self._records.database.read() as connection:
-            state = self._state(connection, namespace, needs_model=vectors is not None)
+            state = self._state(connection, namespace, needs_model=request.mode != "text")
             with ExitStack() as stack:
                 with clock("open"):
                     overlay = self._overlay(connection, namespace.id, state)
                     snapshot = stack.enter_context(self._snapshots.at(connection, namespace, state.generation))
                 run = _Run(snapshot, overlay, request, now, self._ranking, clock)
-                fused = run.rank(vectors, self._embedder.coverage(request.query) if vectors is not None else 0.0)
+                fused, vectors = self._rank(run, request, clock)
                 with clock("hydrate"):
                     hits = run.hydrate(connection, namespace, fused, vectors)
         return Answer(hits, state.generation, clock.parts)
+
+    def _rank(self, run: "_Run", request: SearchRequest, clock: Stopwatch) -> tuple[Fused, Vectors | None]:
+        """Ask the arms; the text arm while the model has the query, since the model leaves the interpreter free."""
+        if request.mode == "text":
+            return run.rank(run.match(), 0.0), None
+        with clock("embed"):
+            windows = self._embedder.cut_query(request.query)
+            coverage = self._embedder.coverage(request.query)
+            text = None if request.mode == "vector" else self._text_arms.submit(run.match)
+            vectors = self._embedder.embed_windows(windows)
+        run.approach(vectors)
+        return run.rank(text.result() if text else None, coverage), vectors
 
     def _state(self, connection: Connection, namespace: Namespace, *, needs_model: bool) -> NamespaceState:
         state = namespace_state(connection, namespace.id)
@@ -111,7 +126,7 @@ class _Run:
         request: SearchRequest,
         now: int,
         ranking: Ranking,
-        clock: "_Stopwatch",
+        clock: Stopwatch,
     ) -> None:
         self._snapshot = snapshot
         self._request = request
@@ -122,15 +137,24 @@ class _Run:
         with clock("filter"):
             self._masks = [visible(shard, overlay, request.scope, now) for shard in snapshot.shards]
 
-    def rank(self, vectors: Vectors | None, coverage: float) -> Fused:
-        """Return the fused ranking of both arms, neighbours included."""
-        depth = max(limits.ARM_DEPTH, self._request.limit)
-        if vectors is not None:
-            with self._clock("vector"):
-                self._arms["vector"] = self._nearest(vectors, depth)
-        if self._request.mode != "vector":
-            with self._clock("text"):
-                self._arms["text"] = self._matching(depth)
+    @property
+    def _depth(self) -> int:
+        return max(limits.ARM_DEPTH, self._request.limit)
+
+    def match(self) -> Arm:
+        """Ask the text arm."""
+        with self._clock("text"):
+            return self._matching()
+
+    def approach(self, vectors: Vectors) -> None:
+        """Ask the vector arm."""
+        with self._clock("vector"):
+            self._arms["vector"] = self._nearest(vectors)
+
+    def rank(self, matched: Arm | None, coverage: float) -> Fused:
+        """Return the fused ranking of the arms, neighbours included."""
+        if matched is not None:
+            self._arms["text"] = matched
         with self._clock("fuse"):
             return self._lend(self._fuse(coverage))
 
@@ -143,55 +167,46 @@ class _Run:
             return rrf([dense, text])
         return linear(dense, text, self._ranking.weight_dense, coverage)
 
-    def _nearest(self, vectors: Vectors, depth: int) -> Arm:
+    def _nearest(self, vectors: Vectors) -> Arm:
         found = [
-            shard.nearest(vectors, depth, self._ranking.ef_search, mask)
+            shard.nearest(vectors, self._depth, self._ranking.ef_search, mask)
             for shard, mask in zip(self._snapshot.shards, self._masks, strict=True)
         ]
         if not found:
             return np.empty(0, np.uint64), np.empty(0, np.float32)
         ids = np.concatenate([ids for ids, _ in found]).astype(np.uint64)
         scores = np.concatenate([scores for _, scores in found])
-        order = np.lexsort((ids, -scores))[:depth]
+        order = np.lexsort((ids, -scores))[: self._depth]
         return ids[order], scores[order]
 
-    def _matching(self, depth: int) -> Arm:
+    def _matching(self) -> Arm:
         pairs = list(zip(self._snapshot.shards, self._masks, strict=True))
         if all(mask is None for mask in self._masks):
-            return self._snapshot.text.search(self._request.query, depth)
+            return self._snapshot.text.search(self._request.query, self._depth)
         hidden = sum(int(np.count_nonzero(~mask)) for mask in self._masks if mask is not None)
         if hidden <= _EXCLUDED_MAX:
             excluded = [shard.ids[~mask] for shard, mask in pairs if mask is not None]
             return self._snapshot.text.search(
-                self._request.query, depth, excluded=np.concatenate(excluded).astype(np.uint64)
+                self._request.query, self._depth, excluded=np.concatenate(excluded).astype(np.uint64)
             )
         allowed = np.concatenate([shard.ids if mask is None else shard.ids[mask] for shard, mask in pairs])
-        return self._snapshot.text.search(self._request.query, depth, allowed=np.sort(allowed).astype(np.uint64))
+        return self._snapshot.text.search(self._request.query, self._depth, allowed=np.sort(allowed).astype(np.uint64))
 
     def _lend(self, fused: Fused) -> Fused:
         share = self._ranking.neighbour_share
         if not share or self._request.mode != "hybrid" or not fused[0].size:
             return fused
         ids = fused[0].astype(np.int64)
+        shards = self._snapshot.shards
+        rows = [shard.locate(ids) for shard in shards]
         keys = np.full(len(ids), NO_SESSION, np.uint64)
-        for shard in self._snapshot.shards:
-            rows = shard.locate(ids)
-            keys[rows >= 0] = shard.sessions[rows[rows >= 0]]
+        for shard, places in zip(shards, rows, strict=True):
+            held = places != NONE
+            keys[held] = shard.sessions.row_keys[places[held]]
         if not keys.any():
             return fused
-        before, after = neighbours([shard.session_index for shard in self._snapshot.shards], keys, ids)
-        return lend_to_neighbours(fused, self._seen(before), self._seen(after), share)
-
-    def _seen(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the ids with those that this search may not see replaced by ``NONE``."""
-        result = np.full(len(ids), NONE, np.int64)
-        for shard, mask in zip(self._snapshot.shards, self._masks, strict=True):
-            rows = shard.locate(ids)
-            held = rows >= 0
-            if mask is not None:
-                held &= mask[rows]
-            result[held] = ids[held]
-        return result
+        before, after = neighbours([shard.sessions for shard in shards], keys, ids, rows, self._masks)
+        return lend_to_neighbours(fused, before, after, share)
 
     def hydrate(
         self, connection: Connection, namespace: Namespace, fused: Fused, vectors: Vectors | None
@@ -201,8 +216,10 @@ class _Run:
         seen: set[int] = set()
         for start in range(0, len(fused[0]), self._request.limit):
             ids = [int(id_) for id_ in fused[0][start : start + self._request.limit]]
-            rows = _fetch(connection, namespace.id, ids)
-            forwarded = {} if self._request.scope.as_of is not None else _successors(connection, namespace.id, rows)
+            rows = fetch_candidates(connection, namespace.id, ids)
+            forwarded = (
+                {} if self._request.scope.as_of is not None else fetch_successors(connection, namespace.id, rows)
+            )
             for offset, id_ in enumerate(ids):
                 row = self._standing(rows.get(id_), forwarded, namespace)
                 if row is None or row.id in seen:
@@ -241,7 +258,14 @@ class _Run:
         explanation = self._explain(candidate) if self._request.explain else None
         return Hit(view(namespace, row), score, similarity, explanation)
 
+    @cached_property
+    def _similarities(self) -> Mapping[int, float]:
+        ids, scores = self._arms["vector"]
+        return dict(zip(ids.tolist(), scores.tolist(), strict=True))
+
     def _similarity(self, candidate: int, vectors: Vectors) -> float | None:
+        if (known := self._similarities.get(candidate)) is not None:
+            return known
         for shard in self._snapshot.shards:
             row = int(shard.locate(np.array([candidate]))[0])
             if row >= 0:
@@ -255,38 +279,3 @@ class _Run:
             if place.size:
                 result[name] = {"rank": int(place[0]) + 1, "score": float(scores[place[0]])}
         return result
-
-
-def _fetch(connection: Connection, namespace_id: int, ids: Sequence[int]) -> dict[int, Row[Any]]:
-    if not ids:
-        return {}
-    rows = connection.execute(_ROWS, {"ids": ids})
-    return {row.id: row for row in rows if row.namespace_id == namespace_id}
-
-
-def _successors(connection: Connection, namespace_id: int, rows: Mapping[int, Row[Any]]) -> dict[int, Row[Any]]:
-    """Return the rows that closed ``rows``, those that closed them, and so on to the open ones."""
-    found: dict[int, Row[Any]] = {}
-    fresh = rows
-    for _ in range(_HOPS_MAX):
-        wanted = {row.closed_by for row in fresh.values() if row.closed_by is not None} - found.keys()
-        if not wanted:
-            break
-        fresh = _fetch(connection, namespace_id, sorted(wanted))
-        found.update(fresh)
-    return found
-
-
-class _Stopwatch:
-    """Adds up the milliseconds of each part of a search."""
-
-    def __init__(self) -> None:
-        self.parts: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, part: str) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.parts[part] = self.parts.get(part, 0.0) + (time.perf_counter() - started) * 1e3

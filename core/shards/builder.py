@@ -14,9 +14,10 @@ from core.errors import IntegrityError
 from core.shards.attributes import AttributeRow, write_attributes
 from core.shards.graph import build_graph
 from core.shards.postings import build_segment
+from core.shards.sessions import order_sessions
 from core.text.analysis import ANALYZER_VERSION
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_FILE = "shard.json"
 TEXT_FOLDER = "text"
 _GRAPH_SEED = 1603_09320
@@ -81,7 +82,13 @@ def build_shard(folder: Path, rows: Iterable[ShardRow], fingerprint: str, graph:
     vectors = np.concatenate([row.vectors for row in given]).astype(np.float32, copy=False)
     owners = np.repeat(np.arange(len(given), dtype=np.uint32), [len(row.vectors) for row in given])
     sessions = np.array([row.session_key for row in given], np.uint64)
-    parts: dict[str, npt.NDArray[Any]] = {"ids": ids, "owners": owners, "vectors": vectors, "sessions": sessions}
+    parts: dict[str, npt.NDArray[Any]] = {
+        "ids": ids,
+        "owners": owners,
+        "vectors": vectors,
+        "sessions": sessions,
+        "session-order": order_sessions(sessions),
+    }
     for name, array in parts.items():
         np.save(folder / f"{name}.npy", array)
     write_attributes(folder, attributes)

@@ -13,7 +13,7 @@ from core.shards.builder import MANIFEST_FILE, TEXT_FOLDER, Manifest
 from core.shards.flat import scan
 from core.shards.graph import Graph, open_graph
 from core.shards.graph_arrays import ARRAYS
-from core.shards.sessions import SessionIndex, index_sessions
+from core.shards.sessions import SessionIndex
 
 Mask = npt.NDArray[np.bool_]
 Ids = npt.NDArray[np.int64]
@@ -35,7 +35,7 @@ class OpenShard:
         self.ids: Ids = _map(folder / "ids.npy")
         self.owners: npt.NDArray[np.uint32] = _map(folder / "owners.npy")
         self.vectors: Floats = _map(folder / "vectors.npy")
-        self.sessions: npt.NDArray[np.uint64] = _map(folder / "sessions.npy")
+        self.sessions = SessionIndex(_map(folder / "sessions.npy"), self.ids, _map(folder / "session-order.npy"))
         # Everything is mapped now: the cache may evict the folder any time, and what is mapped stays readable.
         self.attributes = Attributes.open(folder)
         graph = ARRAYS if self.manifest.graph else ()
@@ -45,11 +45,6 @@ class OpenShard:
     def rows(self) -> int:
         """How many memories the shard holds."""
         return self.manifest.rows
-
-    @cached_property
-    def session_index(self) -> SessionIndex:
-        """The shard's sessions in order."""
-        return index_sessions(np.asarray(self.sessions), np.asarray(self.ids))
 
     @cached_property
     def _graph(self) -> Graph | None:

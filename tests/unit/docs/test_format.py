@@ -99,7 +99,7 @@ def test_the_golden_value_opens():
 def golden_shard(tmp_path) -> Path:
     archive, folder = tmp_path / "shard.tar", tmp_path / "shard"
     where = ("co_a", "ns_b", "sh_golden")
-    sealed = golden("shard_v1.b64")
+    sealed = golden("shard_v2.b64")
     with pytest.raises(WrongKey):
         open_to_file([sealed], archive, key=NAMESPACE.file_key, key_version=2, purpose=Purpose.SHARD, where=where)
     open_to_file([sealed], archive, key=NAMESPACE.file_key, key_version=1, purpose=Purpose.SHARD, where=where)
@@ -116,6 +116,7 @@ def test_the_golden_shard_has_the_members_of_the_page(golden_shard):
     shapes = {name: (array.dtype.str, array.ndim) for name, array in arrays.items()}
     assert shapes["ids"] == ("<i8", 1)
     assert shapes["sessions"] == ("<u8", 1)
+    assert shapes["session-order"] == ("<u4", 1)
     assert shapes["owners"] == ("<u4", 1)
     assert shapes["vectors"] == ("<f4", 2)
     assert {shape[0] for name, shape in shapes.items() if name.startswith("graph-")} == {"<u4"}

@@ -1,22 +1,36 @@
 import numpy as np
 
-from core.shards.sessions import NONE, SessionIndex, index_sessions, neighbours
+from core.shards.sessions import NONE, SessionIndex, neighbours, order_sessions
 
 
 def index(*rows: tuple[int, int]) -> SessionIndex:
-    return index_sessions(np.array([key for key, _ in rows], np.uint64), np.array([id_ for _, id_ in rows], np.int64))
+    keys = np.array([key for key, _ in rows], np.uint64)
+    return SessionIndex(keys, np.array([id_ for _, id_ in rows], np.int64), order_sessions(keys))
 
 
-def around(shards: list[SessionIndex], *wanted: tuple[int, int]) -> list[tuple[int, int]]:
-    keys = np.array([key for key, _ in wanted], np.uint64)
-    before, after = neighbours(shards, keys, np.array([id_ for _, id_ in wanted], np.int64))
+def around(
+    shards: list[SessionIndex], *wanted: tuple[int, int], seen: list[np.ndarray | None] | None = None
+) -> list[tuple[int, int]]:
+    keys, ids = np.array([key for key, _ in wanted], np.uint64), np.array([id_ for _, id_ in wanted], np.int64)
+    rows = [
+        np.array([shard.ids.tolist().index(id_) if id_ in shard.ids else NONE for id_ in ids], np.int64)
+        for shard in shards
+    ]
+    before, after = neighbours(shards, keys, ids, rows, seen or [None] * len(shards))
     return list(zip(before.tolist(), after.tolist(), strict=True))
 
 
-def test_an_index_leaves_out_rows_without_a_session():
+def test_the_order_leaves_out_rows_without_a_session():
     made = index((5, 1), (0, 2), (3, 3), (5, 4))
+    assert made.order.tolist() == [2, 0, 3]
     assert made.keys.tolist() == [3, 5, 5]
-    assert made.ids.tolist() == [3, 1, 4]
+    assert made.ordered_ids.tolist() == [3, 1, 4]
+
+
+def test_a_neighbour_that_may_not_be_seen_is_not_skipped():
+    shards = [index((5, 1), (5, 2)), index((5, 3))]
+    hidden = [np.array([True, False]), None]
+    assert around(shards, (5, 1), (5, 3), seen=hidden) == [(NONE, NONE), (NONE, NONE)]
 
 
 def test_neighbours_within_one_shard():
