@@ -47,6 +47,8 @@ def create_app(runtime: Runtime, *, anonymous_allowed: bool, ping_redis: Callabl
         redirect_slashes=False,
         redoc_url=None,
         responses=problems.documented(),
+        # Nothing is reported anywhere, whatever OTEL_* variables the environment brings along.
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
     )
     app.state.runtime = runtime
     app.state.version = app.version
@@ -58,7 +60,8 @@ def create_app(runtime: Runtime, *, anonymous_allowed: bool, ping_redis: Callabl
     app.add_middleware(BodyLimit)
     app.add_middleware(ExactSegments)
     problems.install(app)
-    for module in (searching, writing, reading, jobs, namespaces, health):
+    # Looked through in this order at each request: what is asked most comes first.
+    for module in (writing, searching, reading, jobs, namespaces, health):
         app.include_router(module.router)
     _complete_openapi(app)
     return app
