@@ -22,6 +22,10 @@ test: $(VENV)/.dev ## run every test
 	$(BIN)/ostraka models fetch
 	$(BIN)/python -m pytest $(ARGS)
 
+fault: $(VENV)/.dev ## break everything for a quarter of an hour; writes fault-report.json (ARGS="--help" lists lengths)
+	$(BIN)/ostraka models fetch
+	$(BIN)/python -m tests.fault $(ARGS)
+
 check: $(VENV)/.dev ## format, lint, types, import rules
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
@@ -60,4 +64,4 @@ $(VENV)/.dev: $(VENV)/.server
 	$(INSTALL) --no-build-isolation -e '.[dev]' -e sdk
 	@touch $@
 
-.PHONY: help serve demo test check fmt bench clean
+.PHONY: help serve demo test fault check fmt bench clean

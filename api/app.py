@@ -13,10 +13,11 @@ from fastapi_offline import FastAPIOffline
 from api import problems
 from api.access import Gatekeeper
 from api.bodies import BodyLimit
+from api.checkups import Checkups
 from api.delivery import Delivery
 from api.metrics import Metrics
 from api.paths import ExactSegments
-from api.routes import health, jobs, namespaces, reading, searching, writing
+from api.routes import admin, deletions, failures, health, jobs, namespaces, reading, searching, writing
 from api.schemas import AddMemory
 from core.runtime import Runtime
 
@@ -53,7 +54,7 @@ def create_app(runtime: Runtime, *, anonymous_allowed: bool, ping_redis: Callabl
     app.state.runtime = runtime
     app.state.version = app.version
     app.state.started = time.monotonic()
-    app.state.ping_redis = ping_redis
+    app.state.checkups = Checkups(runtime, ping_redis)
     app.state.metrics = Metrics(runtime)
     app.state.delivery = Delivery()
     app.state.gatekeeper = Gatekeeper(runtime, anonymous_allowed=anonymous_allowed)
@@ -61,7 +62,7 @@ def create_app(runtime: Runtime, *, anonymous_allowed: bool, ping_redis: Callabl
     app.add_middleware(ExactSegments)
     problems.install(app)
     # Looked through in this order at each request: what is asked most comes first.
-    for module in (writing, searching, reading, jobs, namespaces, health):
+    for module in (writing, searching, reading, jobs, namespaces, health, deletions, failures, admin):
         app.include_router(module.router)
     _complete_openapi(app)
     return app

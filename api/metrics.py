@@ -1,15 +1,19 @@
 """Prometheus metrics of the API process; counts come from the record store at each scrape, so they cannot drift."""
 
+import shutil
 from collections.abc import Iterator
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from sqlalchemy import Connection
 
 from core.pipeline.doorbell import EMBED, EMBED_BULK
-from core.records.claims import count_pending
-from core.records.reading import count_shards, count_states
+from core.records.backlog import lane_loads, oldest_pending_at
+from core.records.ledger import NOTHING, public_ids, read_ledger, total
+from core.records.quarantine import quarantined_shards
+from core.records.reading import count_shards
 from core.records.tables import Lane, State
 from core.runtime import Runtime
 
@@ -61,29 +65,51 @@ class _Ledger(Collector):
         self._records = runtime.control.records(company)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the present counts."""
-        memories = GaugeMetricFamily("ostraka_memories_total", "Memories not deleted.", labels=["namespace"])
-        states = GaugeMetricFamily("ostraka_memory_states", "Rows by state.", labels=["namespace", "state"])
-        ingest = CounterMetricFamily("ostraka_ingest", "Rows ever accepted.", labels=["namespace"])
-        shards = GaugeMetricFamily("ostraka_shards", "Live shards.", labels=["namespace"])
-        size = GaugeMetricFamily("ostraka_shard_bytes", "Bytes of live shards.", labels=["namespace"])
-        depth = GaugeMetricFamily("ostraka_queue_depth", "Memories waiting to be embedded.", labels=["queue"])
-        age = GaugeMetricFamily("ostraka_queue_age_seconds", "Age of the oldest waiting memory.", labels=["queue"])
+        """Yield the present counts, all of one moment."""
         with self._records.database.read() as connection:
-            for queue, lane in ((EMBED, Lane.INTERACTIVE), (EMBED_BULK, Lane.BULK)):
-                count, oldest = count_pending(connection, lane)
-                depth.add_metric([queue], count)
-                age.add_metric([queue], 0.0 if oldest is None else (self._records.clock() - oldest) / 1e6)
-            for namespace in self._records.namespaces():
-                label = [namespace.public_id]
-                counts = count_states(connection, namespace.id)
-                live, size_bytes = count_shards(connection, namespace.id)
-                ingest.add_metric(label, sum(counts.values()))
-                memories.add_metric(label, sum(counts.values()) - counts[State.DELETED])
-                shards.add_metric(label, live)
-                size.add_metric(label, size_bytes)
-                for state, rows in counts.items():
-                    states.add_metric([*label, state], rows)
+            yield from _namespaces(connection)
+            yield from _queues(connection, self._records.clock())
+            quarantined = GaugeMetricFamily("ostraka_quarantined_shards", "Live shards whose file was refused.")
+            quarantined.add_metric([], len(quarantined_shards(connection)))
+        frozen = GaugeMetricFamily("ostraka_frozen", "1 while nothing may be written, so that the data can be copied.")
+        frozen.add_metric([], float(self._records.database.frozen))
+        free = GaugeMetricFamily("ostraka_free_bytes", "Bytes free on the disk of the data directory.")
+        free.add_metric([], shutil.disk_usage(self._records.folder).free)
         failures = GaugeMetricFamily("ostraka_doorbell_failures", "Rings that Redis did not take.")
         failures.add_metric([], self._doorbell.failures)
-        yield from (memories, states, ingest, shards, size, depth, age, failures)
+        yield from (quarantined, frozen, free, failures)
+
+
+def _namespaces(connection: Connection) -> Iterator[Metric]:
+    memories = GaugeMetricFamily("ostraka_memories_total", "Memories not deleted.", labels=["namespace"])
+    states = GaugeMetricFamily("ostraka_memory_states", "Rows by state.", labels=["namespace", "state"])
+    ingest = CounterMetricFamily("ostraka_ingest", "Rows ever accepted.", labels=["namespace"])
+    imbalance = GaugeMetricFamily("ostraka_ledger_imbalance", "Rows not accounted for.", labels=["namespace"])
+    shards = GaugeMetricFamily("ostraka_shards", "Live shards.", labels=["namespace"])
+    size = GaugeMetricFamily("ostraka_shard_bytes", "Bytes of live shards.", labels=["namespace"])
+    ledger = read_ledger(connection)
+    for namespace, public_id in public_ids(connection).items():
+        label, balance = [public_id], ledger.get(namespace, NOTHING)
+        live, size_bytes = count_shards(connection, namespace)
+        ingest.add_metric(label, balance.accepted)
+        memories.add_metric(label, balance.present)
+        imbalance.add_metric(label, balance.imbalance)
+        shards.add_metric(label, live)
+        size.add_metric(label, size_bytes)
+        for place, rows in balance.places.items():
+            states.add_metric([*label, place], rows)
+    imbalance.add_metric([], total(ledger.values()).imbalance)
+    yield from (memories, states, ingest, imbalance, shards, size)
+
+
+def _queues(connection: Connection, now: int) -> Iterator[Metric]:
+    depth = GaugeMetricFamily("ostraka_queue_depth", "Memories waiting to be embedded.", labels=["queue"])
+    size = GaugeMetricFamily("ostraka_queue_bytes", "Bytes of their content.", labels=["queue"])
+    age = GaugeMetricFamily("ostraka_queue_age_seconds", "Age of the oldest waiting memory.", labels=["queue"])
+    waiting = lane_loads(connection, State.PENDING)
+    for queue, lane in ((EMBED, Lane.INTERACTIVE), (EMBED_BULK, Lane.BULK)):
+        oldest = oldest_pending_at(connection, lane)
+        depth.add_metric([queue], waiting[lane].rows)
+        size.add_metric([queue], waiting[lane].bytes)
+        age.add_metric([queue], 0.0 if oldest is None else (now - oldest) / 1e6)
+    yield from (depth, size, age)

@@ -35,9 +35,10 @@ STATUS: Final[tuple[tuple[type[errors.OstrakaError], int], ...]] = (
 
 
 class FieldProblem(BaseModel):
-    """One fault of a request."""
+    """One fault of a request, or one reason why the server is not ready."""
 
-    field: str
+    field: str | None = Field(None, description="Of a request: what is at fault.")
+    code: str | None = Field(None, description="Of the server: why it is not ready.")
     detail: str
 
 
@@ -92,10 +93,10 @@ def install(app: FastAPI) -> None:
     async def on_ostraka(_: Request, error: Exception) -> Response:
         assert isinstance(error, errors.OstrakaError)  # noqa: S101 - registered for this type only
         status = next(status for kind, status in STATUS if isinstance(error, kind))
-        if status >= 500:
+        if status >= 500 and not isinstance(error, errors.Frozen | errors.DiskFull):  # the operator knows
             log.error("request_failed", code=error.reason)
         headers = {}
-        if isinstance(error, errors.Busy):
+        if isinstance(error, errors.Busy | errors.Frozen | errors.DiskFull):
             headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
         if status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="ostraka"'

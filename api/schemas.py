@@ -152,7 +152,9 @@ class MemoryPage(BaseModel):
 class DeleteAnswer(BaseModel):
     """What a deletion erased."""
 
+    deletion_id: str = Field(description="Of the receipt: see GET /v1/deletions/{id}.", examples=["del_4f0…"])
     deleted: int = Field(description="Rows erased, versions included.")
+    refused: int = Field(description="Rows that could not be opened, and so not judged; they were kept.")
 
 
 class JobError(BaseModel):
@@ -217,11 +219,11 @@ class WhoAmI(BaseModel):
 class Health(BaseModel):
     """How the server is."""
 
-    status: Literal["healthy", "degraded"]
+    status: Literal["healthy", "degraded", "unready"] = Field(description="degraded: everything is answered yet")
     version: str
     uptime_seconds: float
     authentication: Literal["keys", "none (loopback only)"]
-    problems: list[str]
+    problems: list[str] = Field(description="Each a code of docs/errors.md, a colon, and what it means.")
 
 
 def memory_body(view: MemoryView) -> dict[str, Any]:

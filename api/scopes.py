@@ -1,4 +1,4 @@
-"""From a request's conditions to the scope of a search or deletion."""
+"""From a request's conditions to the scope of a search, or to the conditions of a deletion."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +8,7 @@ import orjson
 from api.schemas import SearchMemory
 from core.clock import to_us
 from core.errors import InvalidInput
+from core.pipeline.forgetting import Conditions
 from core.search.filters import parse_filter
 from core.search.request import Scope
 
@@ -24,12 +25,13 @@ def search_scope(body: SearchMemory) -> Scope:
     )
 
 
-def delete_scope(session: str | None, tags: Sequence[str], filter_text: str | None) -> Scope:
-    """Return the scope of a deletion from query parameters. Raises ``InvalidInput``."""
-    parsed: Any = None
+def delete_conditions(session: str | None, tags: Sequence[str], filter_text: str | None) -> Conditions:
+    """Return the conditions of a deletion from query parameters. Raises ``InvalidInput``."""
+    given: Any = None
     if filter_text is not None:
         try:
-            parsed = parse_filter(orjson.loads(filter_text))
+            given = orjson.loads(filter_text)
         except orjson.JSONDecodeError:
             raise InvalidInput("filter: is not valid JSON; encode the filter object", field="filter") from None
-    return Scope(filter=parsed, session=session, tags=tuple(tags))
+        parse_filter(given)
+    return Conditions(session=session, tags=tuple(tags), filter=given)

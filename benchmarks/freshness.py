@@ -1,21 +1,24 @@
-"""Freshness: how long after it was sent a single memory is found by a search, on an idle server."""
+"""Freshness: how long after it was sent a single memory is found by a search, alone and beside a backfill."""
 
 import asyncio
 import random
 import time
+from contextlib import suppress
 from typing import Final
 
 import orjson
 
 from benchmarks.figures import Figure, latencies
-from benchmarks.load import wait_until_drained
+from benchmarks.load import load_bulk, wait_until_drained
 from benchmarks.plan import NAMESPACE, Plan
 from benchmarks.texts import generate_texts
-from benchmarks.wire import Client, Connection
+from benchmarks.wire import Client, Connection, ServerRefusedError
 
 _POLL_S: Final = 0.005
 _PAUSE_S: Final = 0.1
 _FOUND_S: Final = 30.0
+_BACKFILL: Final = "backfill"
+_BACKFILL_TEXTS: Final = 6_000  # of one load; the next begins when it is indexed
 
 
 async def measure_freshness(client: Client, memories: int, plan: Plan) -> list[Figure]:
@@ -39,6 +42,53 @@ async def measure_freshness(client: Client, memories: int, plan: Plan) -> list[F
         *latencies("freshness", "", polled, memories),
         *latencies("freshness", " with ?wait=true", waited, memories, (50, 99)),
     ]
+
+
+async def measure_freshness_beside_backfill(client: Client, memories: int, plan: Plan) -> list[Figure]:
+    """Return the time from sending an add to finding it while bulk loads of another namespace have the workers."""
+    rng = random.Random(f"freshness beside a backfill {plan.seed}")
+    texts = [text.content for text in generate_texts(plan.fresh_adds, plan.seed + 3)]
+    connection = await client.connect()
+    enough = asyncio.Event()
+    backfill = asyncio.create_task(_backfill_until(client, plan, min(_BACKFILL_TEXTS, memories), enough))
+    polled: list[float] = []
+    try:
+        await _wait_for_backlog(client)
+        for content in texts:
+            polled.append(await _add_and_poll(client, connection, content, f"zq{rng.getrandbits(64):x}"))
+            await asyncio.sleep(_PAUSE_S)
+        enough.set()
+        rate = await backfill
+    finally:
+        connection.close()
+        backfill.cancel()
+        with suppress(asyncio.CancelledError):
+            await backfill
+    return [
+        *latencies("freshness", ", during a backfill", polled, memories),
+        Figure("freshness", "rate of that backfill", rate, "texts/s", memories),
+    ]
+
+
+async def _backfill_until(client: Client, plan: Plan, count: int, enough: asyncio.Event) -> float:
+    """Load and load again until told that it is enough; return the texts indexed a second."""
+    texts = generate_texts(count, plan.seed + 4)
+    loads, elapsed_s = 0, 0.0
+    while not enough.is_set():
+        elapsed_s += await load_bulk(client, _BACKFILL, texts, plan.per_call)
+        loads += 1
+    return loads * count / elapsed_s
+
+
+async def _wait_for_backlog(client: Client) -> None:
+    """Return once the first rows of the load are on their way."""
+    deadline = time.monotonic() + _FOUND_S
+    while time.monotonic() < deadline:
+        with suppress(ServerRefusedError):  # its first call has not made the namespace yet
+            if (await client.call("GET", f"/v1/namespaces/{_BACKFILL}"))["states"].get("pending"):
+                return
+        await asyncio.sleep(_POLL_S)
+    raise TimeoutError(f"the load did not begin within {_FOUND_S:.0f} s")
 
 
 async def _add_and_poll(client: Client, connection: Connection, content: str, token: str) -> float:

@@ -9,7 +9,7 @@ from benchmarks.backfill import watched_backfill
 from benchmarks.datasets import Corpus
 from benchmarks.figures import Figure, Results
 from benchmarks.footprint import disk_figures, memory_figures
-from benchmarks.freshness import measure_freshness
+from benchmarks.freshness import measure_freshness, measure_freshness_beside_backfill
 from benchmarks.ingest import WARM_UP_TEXTS
 from benchmarks.load import load_bulk
 from benchmarks.opening import measure_opening
@@ -55,6 +55,7 @@ def _measure_size(
     if plan.wants("freshness") and memories == max(plan.sizes):
         tell(f"{memories:,} memories: freshness")
         figures += uvloop.run(measure_freshness(client, memories, plan))
+        figures += uvloop.run(measure_freshness_beside_backfill(client, memories, plan))
     if plan.wants("adds") and memories == max(plan.sizes):
         tell(f"{memories:,} memories: single adds")
         figures += uvloop.run(measure_adds(client, memories, plan))

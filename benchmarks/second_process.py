@@ -16,6 +16,7 @@ from core.search.snapshots import SnapshotStore
 from core.settings import load_settings
 from core.shards.blobs import LocalBlobs
 from core.shards.cache import ShardCache
+from core.shards.opening import open_shard
 
 _LIMIT_S: Final = 120
 
@@ -43,7 +44,13 @@ def main() -> None:
     control = open_control(settings)
     records = control.records(control.find_company(DEFAULT_COMPANY).id)
     with ShardCache(settings.cache.path, control.root, settings.cache.bytes_max) as cache:
-        store = SnapshotStore(LocalBlobs(records.folder / "shards"), cache)
+        blobs = LocalBlobs(records.folder / "shards")
+        store = SnapshotStore(
+            lambda namespace, shard, in_use: open_shard(
+                cache, blobs, namespace.key, shard.public_id, shard.fingerprint, in_use
+            ),
+            cache,
+        )
         for name in sys.argv[2:]:
             namespace = records.namespace(name)
             with records.database.read() as connection:

@@ -23,3 +23,13 @@ def list_all(config: Config = None, data: Data = None) -> None:
     with control_of(config, data) as control:
         for company in control.companies():
             typer.echo(f"{company.id}  {to_datetime(company.created_at):%Y-%m-%d %H:%M}  {company.name}")
+
+
+def accept_rollback(
+    company: Annotated[str, typer.Option(help="Whose record store to take as it is.")],
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Accept a record store put back from an older copy: what was newer is lost, what was deleted since returns."""
+    with control_of(config, data) as control:
+        control.accept_rollback(control.find_company(company).id)

@@ -9,14 +9,22 @@ from typing import Annotated
 
 import typer
 
-from cli import companies, keys, models
+from cli import backup, companies, deletions, failures, freeze, keys, models, transfer
 from cli.options import Config, Data, Host, Port, settings_of
 from core.errors import OstrakaError
 
 app = typer.Typer(name="ostraka", help="Self-hosted, encrypted memory for AI agents.", no_args_is_help=True)
 app.add_typer(companies.app, name="companies")
+app.command("accept-rollback")(companies.accept_rollback)
+app.add_typer(failures.app, name="failures")
 app.add_typer(keys.app, name="keys")
 app.add_typer(models.app, name="models")
+app.add_typer(backup.app, name="backup")
+app.command()(freeze.freeze)
+app.command()(freeze.unfreeze)
+app.command()(transfer.export)
+app.command("import")(transfer.import_)
+app.command("verify-deleted")(deletions.verify_deleted)
 
 
 @app.command()
@@ -68,6 +76,17 @@ def worker(
 
 
 @app.command()
+def doctor(config: Config = None, data: Data = None) -> None:
+    """Check settings, keys, record stores, shards, queues and Redis; status 1 when something is not well.
+
+    Repairs nothing, and works with and without a running server.
+    """
+    from cli.doctor import run_doctor  # noqa: PLC0415 - other commands need no index
+
+    raise typer.Exit(run_doctor(config, data))
+
+
+@app.command()
 def demo() -> None:
     """Load a small conversation into a private server, search it, show answers and times."""
     from cli.demo import run_demo  # noqa: PLC0415 - other commands need no client
@@ -81,6 +100,10 @@ def main() -> None:
         app()
     except OstrakaError as error:
         typer.secho(f"ostraka: {error.message}", err=True, fg="red")
+        raise SystemExit(2) from None
+    except OSError as error:  # a disk that is read-only or fails
+        where = f"{error.filename}: " if error.filename else ""
+        typer.secho(f"ostraka: {where}{error.strerror or type(error).__name__}; look at the disk", err=True, fg="red")
         raise SystemExit(2) from None
 
 

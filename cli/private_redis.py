@@ -20,7 +20,7 @@ def start_private_redis(supervisor: Supervisor, run_directory: Path) -> str:
 
     Raises ``ConfigurationError`` when there is no server to start, or it does not come up.
     """
-    socket = _socket_path(run_directory)
+    socket = private_socket(run_directory) or Path(tempfile.mkdtemp(prefix="ostraka-")) / "redis.sock"
     socket.unlink(missing_ok=True)
     supervisor.start(
         "redis",
@@ -50,6 +50,12 @@ def ping(celery_url: str) -> bool:
         return False
 
 
+def private_socket(run_directory: Path) -> Path | None:
+    """Return where the socket lies below the data directory; none where the path is too long, and it lies elsewhere."""
+    socket = run_directory / "redis.sock"
+    return socket if len(str(socket).encode()) <= _SOCKET_PATH_BYTES_MAX else None
+
+
 def _executable() -> str:
     if system := shutil.which("redis-server"):
         return system
@@ -59,10 +65,3 @@ def _executable() -> str:
     if not bundled:
         raise ConfigurationError("there is no redis-server: install one, or set [queue] redis_url")
     return str(bundled)
-
-
-def _socket_path(run_directory: Path) -> Path:
-    socket = run_directory / "redis.sock"
-    if len(str(socket).encode()) <= _SOCKET_PATH_BYTES_MAX:
-        return socket
-    return Path(tempfile.mkdtemp(prefix="ostraka-")) / "redis.sock"

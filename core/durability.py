@@ -2,6 +2,8 @@
 
 import errno
 import os
+import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -22,3 +24,23 @@ def make_durable_directory(path: Path) -> None:
     for folder in reversed(missing):
         folder.mkdir(mode=0o700, exist_ok=True)
         sync(folder.parent)
+
+
+def write_whole(path: Path, chunks: Iterable[bytes]) -> None:
+    """Write a new private file that appears at once, whole and synced, or not at all.
+
+    Raises ``FileExistsError`` when there is one of that name, ``OSError``, and what ``chunks`` raises.
+    """
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
+    if path.exists():
+        raise FileExistsError(errno.EEXIST, "exists", str(path))
+    try:
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+            for chunk in chunks:
+                out.write(chunk)
+            out.flush()
+            os.fsync(out.fileno())
+        partial.rename(path)
+        sync(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -10,6 +10,8 @@
     ├── Forbidden           a valid credential without the right
     ├── Busy                try again later; carries ``retry_after_s``
     ├── Unavailable         a part we need is down: try again, or call the operator
+    │   ├── Frozen          … or the operator copies the data; carries ``retry_after_s``
+    │   └── DiskFull        … or there is no room for more; carries ``retry_after_s``
     ├── ConfigurationError  the operator must change a setting or a file
     ├── IntegrityError      stored bytes are not what we wrote: never retried, never parsed
     │   └── WrongKey        … or the key is not the one they were written with
@@ -89,6 +91,26 @@ class Unavailable(OstrakaError):
     """A part that this call needs is not reachable."""
 
     code = "unavailable"
+
+
+class Frozen(Unavailable):
+    """The server takes no writes while its data is copied; ``retry_after_s`` says when to come back."""
+
+    code = "frozen"
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DiskFull(Unavailable):
+    """The disk is nearly full: no more is taken in until somebody makes room; ``retry_after_s`` says when to ask."""
+
+    code = "disk_full"
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class ConfigurationError(OstrakaError):

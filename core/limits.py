@@ -27,6 +27,7 @@ IDEMPOTENCY_KEY_CHARS_MAX: Final = 200
 # --- the pipeline -------------------------------------------------------------------------------------
 GROUP_COMMIT_ROWS_MAX: Final = 12_000  # rows one shared transaction may carry: a full bulk call and some singles
 EMBED_CLAIM_BYTES: Final = 500_000  # of one claim: long texts take 0.1 s per 5 kB, and a lease must outlast them
+FREEZE_S_MAX: Final = 7 * 86_400  # a longer one is no time limit
 
 # --- shards -------------------------------------------------------------------------------------------
 TAIL_ROWS_MAX: Final = 2_048  # a tail is rewritten at each flush; beyond this it becomes a tier-1 shard

@@ -1,9 +1,12 @@
 """Putting the parts of a process together: what API and worker processes both stand on."""
 
+import random
+import shutil
 import threading
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,13 +14,18 @@ from core.embedding.cpu import available_cores
 from core.embedding.importing import find_spec
 from core.embedding.models import default_models_dir, ensure_model
 from core.embedding.runtime import Embedder
-from core.errors import ConfigurationError
+from core.errors import ConfigurationError, Frozen
+from core.pipeline.admission import Admission
 from core.pipeline.doorbell import EMBED, EMBED_BULK, INDEX, MAINTAIN, Doorbell
 from core.pipeline.embedding import EmbedSettings, EmbedStage
 from core.pipeline.gate import Gate
 from core.pipeline.groupcommit import GroupCommitter
 from core.pipeline.indexing import IndexStage
-from core.pipeline.maintenance import collect_garbage, expire_memories, forgotten_work
+from core.pipeline.maintenance import Reconciler, forgotten_work
+from core.pipeline.orphans import CacheSweep
+from core.pipeline.purging import PurgeWatch
+from core.pipeline.repair import Repair
+from core.records.backlog import Load
 from core.records.company import CompanyRecords
 from core.records.control import ControlStore, open_control
 from core.records.shardlist import fingerprints
@@ -38,8 +46,11 @@ class Tenant:
 
     records: CompanyRecords
     committer: GroupCommitter
+    admission: Admission
     query: QueryService
+    embed: EmbedStage
     index: IndexStage
+    reconciler: Reconciler
     snapshots: SnapshotStore
     ring: Callable[[AbstractSet[Lane]], None]
 
@@ -56,8 +67,12 @@ class Runtime:
         )
         self.embedder = open_embedder(settings)
         self.doorbell = Doorbell(publish)
-        self.stopping = threading.Event()  # once set, drains end after what they have in hand
+        self.stopping = threading.Event()  # once set, drains finish what they have in hand, or hand it back
         self._gate = Gate()
+        self._cache_sweep = CacheSweep(
+            self.cache, lambda: [self.control.records(company_id) for company_id in self.control.company_ids()]
+        )
+        self._suspecting = threading.Lock()
         self._text_arms = ThreadPoolExecutor(settings.server.search_threads, thread_name_prefix="text-arm")
         self._tenants: dict[str, Tenant] = {}
         self._lock = threading.Lock()
@@ -84,7 +99,7 @@ class Runtime:
 
     def embed(self, company_id: str, lane: Lane) -> None:
         """Embed what is pending in a lane, then ring for the index."""
-        stage = self._embed_stage(company_id)
+        stage = self.tenant(company_id).embed
 
         def drain() -> None:
             stage.drain(lane)
@@ -102,33 +117,31 @@ class Runtime:
         self._gate.run((INDEX, company_id), drain)
 
     def maintain(self, company_id: str) -> None:
-        """Expire, compact, collect garbage."""
-        tenant = self.tenant(company_id)
-
-        def drain() -> None:
-            expire_memories(tenant.records)
-            tenant.index.compact()
-            collect_garbage(tenant.records, tenant.index)
-
-        self._gate.run((MAINTAIN, company_id), drain)
+        """Do a round of maintenance: see ``Reconciler``."""
+        self._gate.run((MAINTAIN, company_id), self.tenant(company_id).reconciler.run)
 
     def work(self, queue: str, company_id: str) -> None:
-        """Do the work of a queue for a company, until there is none. Idempotent: a doubled ring changes nothing."""
-        match queue:
-            case "embed":
-                self.embed(company_id, Lane.INTERACTIVE)
-            case "embed-bulk":
-                self.embed(company_id, Lane.BULK)
-            case "index":
-                self.index(company_id)
-            case "maintain":
-                self.maintain(company_id)
+        """Do the work of a queue for a company, until there is none. Idempotent: a doubled ring changes nothing.
 
-    def catch_up(self, queue: str) -> None:
-        """Do the work of a queue whose ring was lost, for every company."""
-        for company in self.control.companies():
-            if queue == MAINTAIN or queue in forgotten_work(self.control.records(company.id)):
-                self.work(queue, company.id)
+        While the server is frozen there is none; what a freeze stops is found again after it.
+        """
+        if self.control.records(company_id).database.frozen:
+            return
+        with suppress(Frozen):
+            match queue:
+                case "embed":
+                    self.embed(company_id, Lane.INTERACTIVE)
+                case "embed-bulk":
+                    self.embed(company_id, Lane.BULK)
+                case "index":
+                    self.index(company_id)
+                case "maintain":
+                    self.maintain(company_id)
+
+    def catch_up(self, queue: str, company_id: str) -> None:
+        """Do the work of a queue whose ring was lost, for one company."""
+        if forgotten_work(self.control.records(company_id), queue):
+            self.work(queue, company_id)
 
     def close(self) -> None:
         """Finish what was accepted, close every part, leave the cache."""
@@ -145,7 +158,15 @@ class Runtime:
     def _open_tenant(self, company_id: str) -> Tenant:
         records = self.control.records(company_id)
         blobs = LocalBlobs(records.folder / "shards")
-        snapshots = SnapshotStore(blobs, self.cache)
+        repair = Repair(
+            records,
+            blobs,
+            self.cache,
+            self.embedder.dim,
+            ring=lambda: self.doorbell.ring(MAINTAIN, company_id),
+            stopping=self.stopping.is_set,
+        )
+        snapshots = SnapshotStore(repair.open, self.cache)
         retrieval = self.settings.retrieval
         ranking = Ranking(
             fusion=retrieval.fusion,
@@ -161,24 +182,48 @@ class Runtime:
         graph = GraphSettings(
             m=retrieval.hnsw_m, ef_construction=retrieval.hnsw_ef_construction, threads=available_cores()
         )
+        index = IndexStage(
+            records,
+            blobs,
+            self.cache,
+            self.embedder,
+            graph,
+            self.stopping.is_set,
+            flush_lease_s=self.settings.queue.lease_s,
+            attempts_max=self.settings.queue.attempts_max,
+        )
         return Tenant(
             records=records,
             committer=GroupCommitter(records.database, records.clock, ring),
+            admission=self._admission(records),
             query=QueryService(records, snapshots, self.embedder, ranking, self._text_arms),
-            index=IndexStage(
+            embed=self._embed_stage(company_id, records),
+            index=index,
+            reconciler=Reconciler(
                 records,
                 blobs,
-                self.cache,
-                self.embedder,
-                graph,
-                self.stopping.is_set,
-                flush_lease_s=self.settings.queue.lease_s,
+                index,
+                repair,
+                PurgeWatch(records, blobs),
+                anchor=lambda: self.control.anchor(company_id),
+                sweep_cache=self._cache_sweep.look,
+                stopping=self.stopping.is_set,
+                lease_s=self.settings.queue.lease_s,
             ),
             snapshots=snapshots,
             ring=ring,
         )
 
-    def _embed_stage(self, company_id: str) -> EmbedStage:
+    def _admission(self, records: CompanyRecords) -> Admission:
+        queue = self.settings.queue
+        return Admission(
+            records.database,
+            Load(queue.depth_max, queue.bytes_max),
+            free_bytes=lambda: shutil.disk_usage(records.folder).free,
+            free_bytes_min=self.settings.storage.free_bytes_min,
+        )
+
+    def _embed_stage(self, company_id: str, records: CompanyRecords) -> EmbedStage:
         queue = self.settings.queue
         settings = EmbedSettings(
             batch_rows=self.settings.embeddings.batch_size,
@@ -186,10 +231,12 @@ class Runtime:
             attempts_max=queue.attempts_max,
         )
         return EmbedStage(
-            self.tenant(company_id).records,
+            records,
             self.embedder,
             settings,
             on_embedded=lambda _: self.doorbell.ring(INDEX, company_id),
+            suspecting=self._suspecting,
+            rng=random.Random(),  # noqa: S311 - spreads load, guards nothing
             stopping=self.stopping.is_set,
         )
 

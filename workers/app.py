@@ -6,12 +6,18 @@ matters, and results are never stored.
 
 from collections.abc import Callable
 
+import redis
+import structlog
 from celery import Celery
 from kombu.entity import Exchange, Queue
 
+from core.errors import ConfigurationError
 from core.pipeline.doorbell import QUEUES, TASK_NAMES
 
+log = structlog.get_logger()
+
 _PUBLISH_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
+_ANSWER_S = 2.0
 
 
 def create_celery(redis_url: str) -> Celery:
@@ -31,10 +37,25 @@ def create_celery(redis_url: str) -> Celery:
         worker_hijack_root_logger=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # the watch works meanwhile; a Redis that is back is heard again
         broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 30, "socket_keepalive": True},
         enable_utc=True,
     )
     return app
+
+
+def refuse_wrong_credentials(redis_url: str) -> None:
+    """Raise ``ConfigurationError`` when Redis answers, but not to us. One that is away may come later."""
+    url = redis_url.replace("redis+socket://", "unix://", 1)
+    try:
+        with redis.Redis.from_url(url, socket_timeout=_ANSWER_S, socket_connect_timeout=_ANSWER_S) as client:
+            client.ping()
+    except redis.AuthenticationError:
+        raise ConfigurationError(
+            "[queue] redis_url: Redis refuses the user or the password; write redis://USER:PASSWORD@HOST:PORT/0"
+        ) from None
+    except (redis.RedisError, OSError) as error:
+        log.warning("redis_away", error=type(error).__name__, meaning="work is found by looking until it is back")
 
 
 def publisher(app: Celery) -> Callable[[str, str], None]:

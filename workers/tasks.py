@@ -26,13 +26,15 @@ def _worker_of(runtime: Runtime, queue: str) -> Callable[[str], None]:
 
 
 def perform(runtime: Runtime, queue: str, company: str) -> None:
-    """Do a queue's work for a company; errors are logged by kind, never by content."""
+    """Do a queue's work for a company; errors are logged by kind, never by content, and end here.
+
+    Celery would log their message and traceback; the work is still in the ledger, and the watch comes back to it.
+    """
     try:
         runtime.work(queue, company)
     except NotFound:
         log.info("company_unknown", queue=queue, company=company)
     except OstrakaError as error:
         log.error("work_failed", queue=queue, company=company, code=error.reason)
-    except Exception as error:
-        log.error("work_failed", queue=queue, company=company, error=type(error).__name__)
-        raise
+    except Exception as error:  # noqa: BLE001 - as above
+        log.error("work_failed", queue=queue, company=company, code=type(error).__name__)

@@ -1,12 +1,16 @@
 """The reconciler's clock: looks for work whose doorbell was lost, with or without Redis."""
 
+import random
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import structlog
 
+from core.clock import now_us
 from core.errors import OstrakaError
 from core.pipeline.doorbell import MAINTAIN
+from core.pipeline.patience import Patience
 from core.runtime import Runtime
 
 log = structlog.get_logger()
@@ -17,12 +21,13 @@ MAINTAIN_EVERY_S = 10.0
 class Watch:
     """One thread for each queue that this worker serves; a long drain of one does not delay another."""
 
-    def __init__(self, runtime: Runtime, queues: Sequence[str], every_s: float) -> None:
+    def __init__(self, runtime: Runtime, queues: Sequence[str], every_s: float, rng: random.Random) -> None:
+        self._runtime = runtime
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(
                 target=self._run,
-                args=(lambda queue=queue: runtime.catch_up(queue), MAINTAIN_EVERY_S if queue == MAINTAIN else every_s),
+                args=(queue, MAINTAIN_EVERY_S if queue == MAINTAIN else every_s, Patience(now_us, rng)),
                 name=f"watch-{queue}",
                 daemon=True,
             )
@@ -35,18 +40,40 @@ class Watch:
             thread.start()
 
     def stop(self) -> None:
-        """Stop looking; work under way is finished first."""
+        """Stop looking; work under way is finished or handed back first."""
         self._stop.set()
         for thread in self._threads:
-            thread.join()
+            if thread.ident is not None:  # a stop may come before the start is over
+                thread.join()
 
-    def _run(self, catch_up: Callable[[], None], every_s: float) -> None:
+    def _run(self, queue: str, every_s: float, patience: Patience) -> None:
+        companies: list[str] = []  # as last listed
+
+        def list_companies() -> None:
+            companies[:] = self._runtime.control.company_ids()
+
         while True:
-            try:
-                catch_up()
-            except OstrakaError as error:
-                log.error("catch_up_failed", code=error.reason)
-            except Exception as error:  # noqa: BLE001 - the watch outlives any fault; the next look tries again
-                log.error("catch_up_failed", error=type(error).__name__)
+            self._try("companies", patience, list_companies)
+            for company in companies:
+                if not self._stop.is_set():
+                    self._try(company, patience, partial(self._runtime.catch_up, queue, company))
             if self._stop.wait(every_s):
                 return
+
+    @staticmethod
+    def _try(subject: str, patience: Patience, work: Callable[[], None]) -> None:
+        """Do work that did not fail a moment ago. One company's faults are no other's, and the watch outlives all."""
+        if not patience.allows(subject):
+            return
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
+            again_in_s = patience.failed(subject)
+            log.error("catch_up_failed", subject=subject, error=_kind(error), again_in_s=again_in_s)
+        else:
+            patience.succeeded(subject)
+
+
+def _kind(error: Exception) -> str:
+    """Return what an error may be called in a log: never its message, which may hold content."""
+    return error.reason if isinstance(error, OstrakaError) else type(error).__name__

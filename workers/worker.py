@@ -1,6 +1,8 @@
 """A worker process: Celery's consumer on threads, the reconciler's watch beside it."""
 
 import os
+import random
+import signal
 import sys
 import threading
 import warnings
@@ -13,7 +15,7 @@ from core.errors import ConfigurationError
 from core.pipeline.doorbell import QUEUES
 from core.runtime import Runtime
 from core.settings import Settings
-from workers.app import create_celery, publisher
+from workers.app import create_celery, publisher, refuse_wrong_credentials
 from workers.tasks import register_tasks
 from workers.watch import Watch
 
@@ -32,6 +34,7 @@ def run_worker(settings: Settings, queues: Sequence[str]) -> None:
     """
     if not settings.queue.redis_url:
         raise ConfigurationError("[queue] redis_url: is not set; name the Redis that the API uses")
+    refuse_wrong_credentials(settings.queue.redis_url)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     app = create_celery(settings.queue.redis_url)
     runtime = Runtime(settings, publisher(app))
@@ -43,15 +46,21 @@ def run_worker(settings: Settings, queues: Sequence[str]) -> None:
         last_resort.daemon = True
         last_resort.start()
 
+    def leave(*_: object) -> None:
+        stop()
+        raise SystemExit(0)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)  # until Celery puts its own in place: the watch begins to work before
     worker_shutting_down.connect(stop)
     # Celery warns of running as root because of pickled messages; we accept JSON only.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     try:
         runtime.refuse_other_models()
         register_tasks(app, runtime)
-        watch = Watch(runtime, queues, settings.queue.reconcile_s)
-        watch.start()
+        watch = Watch(runtime, queues, settings.queue.reconcile_s, random.Random())  # noqa: S311 - spreads load
         try:
+            watch.start()
             app.worker_main(
                 [
                     "--quiet",

@@ -9,6 +9,7 @@ from api.access import Access
 from api.answers import answer
 from api.paths import PathName
 from api.problems import documented
+from api.receipts import ERASED, answer_erased
 from api.routes.dependencies import Caller
 from api.schemas import NamespaceList, NamespaceView, WhoAmI
 from core.clock import to_datetime
@@ -40,13 +41,14 @@ async def put(name: PathName, caller: Caller) -> Response:
     return answer(_body(caller, await caller.write_or_create(name)))
 
 
-@router.delete("/namespaces/{name}", status_code=204, responses=documented(404), summary="Destroy a namespace")
+@router.delete(
+    "/namespaces/{name}", status_code=204, responses={**ERASED, **documented(404)}, summary="Destroy a namespace"
+)
 def delete(name: PathName, caller: Caller) -> Response:
     """Destroy a namespace: its key and content; its files stay shut for ever. Needs `write` and `admin`."""
     caller.principal.require("admin")
     caller.write(name)
-    caller.tenant.records.delete_namespace(name)
-    return Response(status_code=204)
+    return answer_erased(caller.tenant.records.delete_namespace(name))
 
 
 @router.get("/whoami", response_model=WhoAmI, responses=documented(), tags=["server"], summary="Check a credential")

@@ -9,6 +9,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from api.access import Access
 from api.answers import answer
 from api.bodyreading import flag, parse, read_json
 from api.bulk import BulkLines, parse_bulk
@@ -16,6 +17,7 @@ from api.delivery import Delivery
 from api.idempotency import PARAMETER, idempotency
 from api.paths import PathName
 from api.problems import documented
+from api.receipts import ERASED, answer_erased
 from api.routes.dependencies import Caller, NamespaceParameter, caller
 from api.schemas import (
     ADD_EXAMPLE,
@@ -27,16 +29,16 @@ from api.schemas import (
     PatchMemory,
     memory_body,
 )
-from api.scopes import delete_scope
+from api.scopes import delete_conditions
 from api.waiting import wait_for_job
-from core.errors import Conflict, InvalidInput, NotFound
+from core.errors import Busy, Conflict, DiskFull, InvalidInput, NotFound, TooLarge
 from core.memory import Name, NewMemory, Tag
-from core.pipeline.forgetting import delete_matching
+from core.pipeline.forgetting import Conditions, delete_matching
 from core.records.company import Namespace
 from core.records.deletion import delete_memory
 from core.records.reading import MemoryView, get_memory
 from core.records.tables import Lane
-from core.records.writes import Accepted, Idempotency, WriteRequest
+from core.records.writes import Accepted, Idempotency, WriteRequest, find_repeat
 from core.runtime import Tenant
 
 router = APIRouter(prefix="/v1", tags=["memory"])
@@ -93,9 +95,7 @@ async def add(request: Request) -> Response:
     access = await caller(request)
     body = await read_json(request)
     memory, wait = parse(AddMemory, body), flag(request, "wait")
-    namespace = await access.write_or_create(memory.namespace)
-    once = idempotency(request, namespace, body)
-    accepted = await _commit(request.app.state.delivery, access.tenant, namespace, [memory], Lane.INTERACTIVE, once)
+    accepted = await _accept(request, access, memory.namespace, [memory], Lane.INTERACTIVE, body)
     state = "pending"
     if wait:
         job = await wait_for_job(access.tenant.records, accepted.job_id, _WAIT_S)
@@ -119,11 +119,9 @@ async def add_bulk(request: Request, caller: Caller) -> Response:
     """
     body = await read_json(request)
     lines: BulkLines = await to_thread.run_sync(parse_bulk, body, request.headers.get("content-type", ""))
-    namespace = await caller.write_or_create(lines.namespace)
-    once = idempotency(request, namespace, body)
     rejected = [{"line": each.line, "code": each.code, "detail": each.detail} for each in lines.rejected]
     kept = {"accepted": len(lines.items), "rejected": rejected}
-    accepted = await _commit(request.app.state.delivery, caller.tenant, namespace, lines.items, Lane.BULK, once, kept)
+    accepted = await _accept(request, caller, lines.namespace, lines.items, Lane.BULK, body, kept)
     return answer({"job_id": accepted.job_id, **accepted.answer}, 202)
 
 
@@ -131,13 +129,16 @@ async def add_bulk(request: Request, caller: Caller) -> Response:
 async def patch(memory_id: PathName, body: PatchMemory, namespace: NamespaceParameter, caller: Caller) -> Response:
     """Write a new version with some fields changed; the old one stays in the history."""
     opened = caller.write(namespace)
-    records = caller.tenant.records
+    records, admission = caller.tenant.records, caller.tenant.admission
+    if admission.due:
+        await to_thread.run_sync(admission.measure)
     for attempt in range(_PATCH_TRIES):
         current = await to_thread.run_sync(get_memory, records, opened, memory_id)
         item = _patched(current, body, records.clock())
         request = WriteRequest(opened, [item], Lane.INTERACTIVE, replaces_row=current.row)
         try:
-            await asyncio.wrap_future(caller.tenant.committer.submit(request))
+            with admission.admitted(Lane.INTERACTIVE, 1, len(item.content)):
+                await asyncio.wrap_future(caller.tenant.committer.submit(request))
             break
         except Conflict:
             if attempt == _PATCH_TRIES - 1:
@@ -145,12 +146,13 @@ async def patch(memory_id: PathName, body: PatchMemory, namespace: NamespacePara
     return answer(memory_body(await to_thread.run_sync(get_memory, records, opened, memory_id)))
 
 
-@router.delete("/memory/{memory_id}", status_code=204, responses=documented(404), summary="Forget a memory")
+@router.delete(
+    "/memory/{memory_id}", status_code=204, responses={**ERASED, **documented(404)}, summary="Forget a memory"
+)
 async def delete(memory_id: PathName, namespace: NamespaceParameter, caller: Caller) -> Response:
     """Delete a memory with all its versions; no later answer contains it."""
     opened = caller.write(namespace)
-    await to_thread.run_sync(delete_memory, caller.tenant.records, opened, memory_id)
-    return Response(status_code=204)
+    return answer_erased(await to_thread.run_sync(delete_memory, caller.tenant.records, opened, memory_id))
 
 
 @router.delete("/memory", response_model=DeleteAnswer, responses=documented(404), summary="Forget what matches")
@@ -162,14 +164,53 @@ async def delete_many(
     filter: Annotated[str | None, Query(description="A metadata filter as JSON.")] = None,  # noqa: A002 - the contract's name
 ) -> Response:
     """Delete every memory that matches all the conditions given; at least one must be."""
-    scope = delete_scope(session, tags or [], filter)
-    if scope.is_open:
+    conditions = delete_conditions(session, tags or [], filter)
+    if conditions == Conditions():
         raise InvalidInput(
             "name a session, tags or a filter; to delete everything use DELETE /v1/namespaces/{name}", field="filter"
         )
     opened = caller.write(namespace)
-    deleted = await to_thread.run_sync(delete_matching, caller.tenant.records, opened, scope)
-    return answer({"deleted": deleted})
+    done = await to_thread.run_sync(delete_matching, caller.tenant.records, opened, conditions)
+    return answer({"deletion_id": done.id, "deleted": done.rows, "refused": done.refused})
+
+
+async def _accept(
+    request: Request,
+    access: Access,
+    name: str,
+    items: Sequence[NewMemory],
+    lane: Lane,
+    body: bytes,
+    kept: dict[str, Any] | None = None,
+) -> Accepted:
+    """Commit memories where there is room for them; a request that was committed before needs none."""
+    tenant = access.tenant
+    if tenant.admission.due:
+        await to_thread.run_sync(tenant.admission.measure)
+    try:
+        with tenant.admission.admitted(lane, len(items), sum(len(item.content) for item in items)):
+            namespace = await access.write_or_create(name)
+            once = idempotency(request, namespace, body)
+            return await _commit(request.app.state.delivery, tenant, namespace, items, lane, once, kept)
+    except (Busy, DiskFull, TooLarge):
+        if earlier := await _find_earlier(request, access, name, body):
+            return earlier
+        raise
+
+
+async def _find_earlier(request: Request, access: Access, name: str, body: bytes) -> Accepted | None:
+    """Return what an earlier request with the same idempotency key was answered. Raises ``Forbidden``, ``Conflict``."""
+    try:
+        namespace = await to_thread.run_sync(access.write, name)
+    except NotFound:
+        return None
+    once = idempotency(request, namespace, body)
+
+    def look() -> Accepted | None:
+        with access.tenant.records.database.read() as connection:
+            return find_repeat(connection, namespace, once) if once else None
+
+    return await to_thread.run_sync(look)
 
 
 async def _commit(

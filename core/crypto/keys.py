@@ -128,6 +128,24 @@ def unwrap_namespace_key(company: CompanyKey, namespace: str, version: int, wrap
     return NamespaceKey(company.company, namespace, version, secret)
 
 
+def new_file_key() -> bytes:
+    """Return a key for one file: 32 bytes from the operating system."""
+    return secrets.token_bytes(_DATA_KEY_BYTES)
+
+
+def wrap_backup_key(master: MasterKey, backup: str, key: bytes) -> bytes:
+    """Return a backup's key wrapped by the master key."""
+    return master.seal(key, "backup-key", backup)
+
+
+def unwrap_backup_key(master: MasterKey, backup: str, wrapped: bytes) -> bytes:
+    """Return a backup's key. Raises ``IntegrityError``."""
+    key = master.open(wrapped, "backup-key", backup)
+    if len(key) != _DATA_KEY_BYTES:
+        raise IntegrityError("a wrapped key has the wrong length")
+    return key
+
+
 def _checked(secret: bytes) -> bytes:
     if len(secret) != _SECRET_BYTES:
         raise IntegrityError("a wrapped key has the wrong length")

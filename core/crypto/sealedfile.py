@@ -1,11 +1,12 @@
-"""Sealed files: shards, later backups and exports.
+"""Sealed files: shards and backups.
 
     file   := header | stream
     header := magic (8 bytes, "OSTRAKA" 0x01) | purpose (1 byte) | zero (3 bytes) | key version (u32, big-endian)
     stream := C2SP chunked encryption, Cobblestone-256 (AES-256-GCM, key-committing), context = header + address
 
-Nothing is released before the whole stream is authentic: truncation shows only at the end of the stream, so
-plaintext goes to a temporary file in RAM-backed tmpfs that is removed unless ``finalize()`` agrees.
+Each piece that is released is authentic, but truncation shows only at the end of the stream. So nothing is used
+before the end agrees: a shard's plaintext goes to a temporary file in RAM-backed tmpfs, a backup's into a folder that
+is not in place yet, and both are removed unless ``finalize()`` agrees.
 """
 
 import struct
@@ -23,12 +24,16 @@ _HEADER = struct.Struct(">8sB3sI")
 _MAGIC = b"OSTRAKA\x01"
 HEADER_BYTES = _HEADER.size
 CHUNK_BYTES = 1 << 20
+_SALT_AND_COMMITMENT_BYTES = 56
+_CHUNK_PLAIN_BYTES = 16_384  # of the stream's own chunks
+_TAG_BYTES = 16
 
 
 class Purpose(IntEnum):
     """What a sealed file is; part of what is authenticated."""
 
     SHARD = 1
+    BACKUP = 2
 
 
 def seal_stream(
@@ -41,6 +46,13 @@ def seal_stream(
     for chunk in chunks:
         yield encryptor.update(chunk)
     yield encryptor.finalize()
+
+
+def sealed_bytes(plain_bytes: int) -> int:
+    """Return how long the sealed file of a plaintext is."""
+    return (
+        HEADER_BYTES + _SALT_AND_COMMITMENT_BYTES + plain_bytes + _TAG_BYTES * (plain_bytes // _CHUNK_PLAIN_BYTES + 1)
+    )
 
 
 def file_key_version(header: bytes, purpose: Purpose) -> int:
@@ -68,6 +80,35 @@ def open_to_file(
     ``target`` must lie in tmpfs; it exists afterwards only if every byte was authentic. Raises ``WrongKey`` when
     the file names another key version, ``IntegrityError`` when it was changed, truncated, extended or moved.
     """
+    pieces = open_stream(chunks, key=key, key_version=key_version, purpose=purpose, where=where)
+    size = 0
+    out = target.open("xb")  # one that exists is not ours to remove
+    try:
+        with out:
+            for piece in pieces:
+                size += out.write(piece)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    return size
+
+
+def authenticate(
+    chunks: Iterable[bytes], *, key: bytes, key_version: int, purpose: Purpose, where: tuple[str, ...]
+) -> None:
+    """Check a sealed file given in chunks, keeping nothing of its plaintext. Raises as :func:`open_to_file` does."""
+    for _ in open_stream(chunks, key=key, key_version=key_version, purpose=purpose, where=where):
+        pass
+
+
+def open_stream(
+    chunks: Iterable[bytes], *, key: bytes, key_version: int, purpose: Purpose, where: tuple[str, ...]
+) -> Iterator[bytes]:
+    """Yield the authentic pieces of a sealed file; it is whole only if the iteration ends without an error.
+
+    Raises ``WrongKey`` when the file names another key version, ``IntegrityError`` when it was changed, truncated,
+    extended or moved.
+    """
     stream = iter(chunks)
     head = b""
     while len(head) < HEADER_BYTES and (piece := next(stream, None)) is not None:
@@ -76,21 +117,13 @@ def open_to_file(
         raise WrongKey("a sealed file names another version of its key")
     header, rest = head[:HEADER_BYTES], head[HEADER_BYTES:]
     decryptor = Cobblestone256Decryptor(key, _context(header, where))
-    size = 0
-    out = target.open("xb")  # one that exists is not ours to remove
     try:
-        with out:
-            size += out.write(decryptor.update(rest))
-            for chunk in stream:
-                size += out.write(decryptor.update(chunk))
-            size += out.write(decryptor.finalize())
+        yield decryptor.update(rest)
+        for chunk in stream:
+            yield decryptor.update(chunk)
+        yield decryptor.finalize()
     except InvalidTag:
-        target.unlink(missing_ok=True)
         raise IntegrityError("a sealed file failed authentication: changed, truncated or moved") from None
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
-    return size
 
 
 def _context(header: bytes, where: tuple[str, ...]) -> bytes:

@@ -75,12 +75,8 @@ class Embedder:
         """
         return self._embed(texts, self.spec.passage_prefix, spread=spread)
 
-    def embed_query(self, text: str) -> Vectors:
-        """Return the query's float32 array of shape (windows, dim), rows of length 1, windows >= 1."""
-        return self.embed_windows(self.cut_query(text))
-
     def cut_query(self, text: str) -> list[list[int]]:
-        """Return the token ids of each window of a query, for :meth:`embed_windows`."""
+        """Return the token ids of each window of a query, at least one, for :meth:`embed_windows`."""
         return self._tokenizer.windows([text], prefix=self.spec.query_prefix)[0]
 
     def embed_windows(self, windows: Sequence[Sequence[int]]) -> Vectors:

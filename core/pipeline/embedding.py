@@ -2,29 +2,48 @@
 
 While one batch is on the cores, the one before it is committed and the next is claimed, so that the cores do not
 wait for the disk.
+
+A row that was tried before and did not end is suspect: it may have killed its worker. Suspects are tried in ever
+smaller batches, one batch in the process at a time and nothing claimed ahead, so that a death counts against few.
 """
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Final
 
 import structlog
-from sqlalchemy import Row
 
 from core.embedding.runtime import Embedder, Vectors
-from core.errors import IntegrityError, NotFound
-from core.records.claims import claim_pending, fail_claimed, has_pending, release_claim, store_vectors
+from core.errors import Frozen, IntegrityError, NotFound, Unavailable
+from core.pipeline.backoff import backoff_s
+from core.records.claims import Claim, claim_pending, fail_claimed, next_attempts, release_claim, store_vectors
 from core.records.company import CompanyRecords, Namespace
 from core.records.rows import open_content, seal_vectors, searchable_text
 from core.records.tables import Lane
 
 log = structlog.get_logger()
 
+# Why a memory failed: stable codes, described in docs/errors.md.
 BROKEN = "integrity"
 EXHAUSTED = "attempts_exhausted"
 POISON = "embedding_failed"
+
+_BACKOFF_BASE_S: Final = 5.0  # the first wait at most; doubled for each further one
+_BACKOFF_CAP_S: Final = 300.0
+_LOOK_EVERY_S: Final = 0.1  # how soon a batch on the cores is handed back when the process is told to stop
+
+
+# Nothing that a text can bring about. What is not listed is counted against the rows, so that every row ends.
+_NOT_THEIRS: Final = (Unavailable, OSError, MemoryError)
+
+
+class _Stopped(Exception):
+    """The process was told to stop while a batch was on the cores."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +59,23 @@ class EmbedSettings:
 class _Batch:
     """Claimed rows with their texts opened."""
 
-    token: str
+    claim: Claim
     namespaces: Sequence[Namespace]
     rows: Sequence[int]
     texts: Sequence[str]
 
 
+@dataclass(frozen=True)
+class _Debt:
+    """A claim to be given back, once the store can be written again."""
+
+    claim: Claim
+    retry_at: int | None
+    counted: bool
+
+
 class EmbedStage:
-    """Embeds the pending memories of one company."""
+    """Embeds the pending memories of one company. Each lane is drained by one thread at a time."""
 
     def __init__(
         self,
@@ -55,65 +83,112 @@ class EmbedStage:
         embedder: Embedder,
         settings: EmbedSettings,
         on_embedded: Callable[[int], None],
+        *,
+        suspecting: threading.Lock,
+        rng: random.Random,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        """``on_embedded(rows)`` is called after each commit; ``stopping()`` ends a drain after the batch at hand."""
+        """``on_embedded(rows)`` is called after each commit; ``stopping()`` ends a drain, its claims handed back.
+
+        ``suspecting`` is held while suspects are tried: one lock for all stages of a process.
+        """
         self._records = records
         self._embedder = embedder
         self._settings = settings
         self._on_embedded = on_embedded
+        self._suspecting = suspecting
+        self._rng = rng
         self._stopping = stopping
+        self._faults = 0  # in a row, of what the rows stand on: the store, the disk
+        self._owed: dict[Lane, list[_Debt]] = {lane: [] for lane in Lane}
 
-    def drain(self, lane: Lane) -> int:
-        """Embed until no row of the lane can be claimed; return how many were stored.
+    def drain(self, lane: Lane) -> None:
+        """Embed until no row of the lane can be claimed, or the process is told to stop.
 
-        A claim of an error that is not the rows' own is given back before the error goes on.
+        A text that the model refuses is tried again later, and failed after the last attempt; its batch-mates are
+        stored. Any other error is raised, after the claims were given back; the attempt counts against the rows
+        unless it cannot be their fault (``Unavailable``, ``OSError``, ``MemoryError``).
         """
-        # Adds come one by one from callers who wait for their answers: the API keeps the other cores.
-        embed = partial(self._embedder.embed_passages, spread=lane is Lane.BULK)
-        stored = 0
-        with ThreadPoolExecutor(1, thread_name_prefix="embed") as runner:
-            running: tuple[_Batch, Future[list[Vectors]]] | None = None
-            claimed: list[_Batch] = []  # the one on the cores, and the one behind it
-            try:
-                while True:
-                    batch = None if self._stopping() else self._claim(lane)
-                    claimed += [batch] if batch else []
-                    future = runner.submit(embed, batch.texts) if batch else None
-                    if running:
-                        stored += self._store(*running)
-                        claimed.pop(0)
-                    running = (batch, future) if batch and future else None
-                    if running is None:
-                        return stored
-            except BaseException:
-                for held in claimed:
-                    self._release(held)
-                raise
+        owed, self._owed[lane] = self._owed[lane], []
+        for debt in owed:
+            self._release(lane, debt)
+        runner = ThreadPoolExecutor(1, thread_name_prefix="embed")
+        try:
+            with suppress(_Stopped):
+                progress = True
+                while progress and (attempts := self._next(lane)) is not None:
+                    progress = self._try_suspects(lane, runner) if attempts else self._drain_fresh(lane, runner)
+        finally:
+            runner.shutdown(cancel_futures=True)
 
-    def _claim(self, lane: Lane) -> _Batch | None:
+    def _next(self, lane: Lane) -> int | None:
+        """Look before taking the writer's turn: most drains end with nothing left to claim."""
+        if self._stopping():
+            return None
+        with self._records.database.read() as connection:
+            return next_attempts(connection, lane, self._records.clock())
+
+    def _drain_fresh(self, lane: Lane, runner: ThreadPoolExecutor) -> bool:
+        """Embed until the next row is a suspect, or there is none; return whether anything was claimed."""
+        running: tuple[_Batch, Future[list[Vectors]]] | None = None
+        progress = False
+        with self._holding(lane) as held:
+            while True:
+                batch = self._claim(lane, held, fresh_only=True)
+                future = self._submit(lane, runner, batch) if batch else None
+                if running:
+                    self._store(held, *running)
+                running = (batch, future) if batch and future else None
+                if running is None:
+                    return progress
+                progress = True
+
+    def _try_suspects(self, lane: Lane, runner: ThreadPoolExecutor) -> bool:
+        """Embed one batch of suspects; return whether there was one."""
+        with self._suspecting, self._holding(lane) as held:
+            batch = self._claim(lane, held, fresh_only=False)
+            if batch:
+                self._store(held, batch, self._submit(lane, runner, batch))
+            return batch is not None
+
+    def _submit(self, lane: Lane, runner: ThreadPoolExecutor, batch: _Batch) -> "Future[list[Vectors]]":
+        # Adds come one by one from callers who wait for their answers: the API keeps the other cores.
+        return runner.submit(partial(self._embedder.embed_passages, spread=lane is Lane.BULK), batch.texts)
+
+    def _claim(self, lane: Lane, held: list[Claim], *, fresh_only: bool) -> _Batch | None:
         """Claim rows and open them; broken and exhausted ones end here."""
-        while self._anything(lane):
-            now = self._records.clock()
-            with self._records.database.write() as connection:
-                token, rows = claim_pending(
-                    connection, lane, now=now, lease_us=self._settings.lease_us, limit=self._settings.batch_rows
-                )
-                exhausted = [row.id for row in rows if row.attempts > self._settings.attempts_max]
-                fail_claimed(connection, token, exhausted, EXHAUSTED, now)
-            batch = self._open(token, [row for row in rows if row.attempts <= self._settings.attempts_max])
+        while (attempts := self._next(lane)) is not None and not (fresh_only and attempts):
+            try:
+                claim = self._lease(lane, fresh_only=fresh_only)
+            except Frozen:  # no work begins; what is in hand is finished
+                return None
+            held.append(claim)
+            batch = self._open(claim)
             if batch.rows:
                 return batch
+            held.remove(claim)
         return None
 
-    def _anything(self, lane: Lane) -> bool:
-        """Look before taking the writer's turn: most drains end with nothing left to claim."""
-        with self._records.database.read() as connection:
-            return has_pending(connection, lane, self._records.clock())
+    def _lease(self, lane: Lane, *, fresh_only: bool) -> Claim:
+        now = self._records.clock()
+        with self._records.database.write() as connection:
+            claim = claim_pending(
+                connection,
+                lane,
+                now=now,
+                lease_us=self._settings.lease_us,
+                limit=self._settings.batch_rows,
+                attempts_max=self._settings.attempts_max,
+                fresh_only=fresh_only,
+            )
+            fail_claimed(connection, claim.token, claim.exhausted, EXHAUSTED, now)
+        if claim.exhausted:
+            log.error("rows_failed", reason=EXHAUSTED, rows=len(claim.exhausted))
+        return claim
 
-    def _open(self, token: str, rows: Sequence[Row[Any]]) -> _Batch:
+    def _open(self, claim: Claim) -> _Batch:
         namespaces, ids, texts, broken = [], [], [], []
-        for row in rows:
+        for row in claim.rows:
             try:
                 namespace = self._records.namespace_by_id(row.namespace_id)
                 text = searchable_text(open_content(namespace, row.id, row.sealed))
@@ -126,45 +201,75 @@ class EmbedStage:
                 ids.append(row.id)
                 texts.append(text)
         if broken:
-            log.error("rows_refused", reason=BROKEN, rows=len(broken))
-            with self._records.database.write() as connection:
-                fail_claimed(connection, token, broken, BROKEN, self._records.clock())
-        return _Batch(token, namespaces, ids, texts)
+            log.error("rows_failed", reason=BROKEN, rows=len(broken))
+            with self._records.database.write(finishing=True) as connection:
+                fail_claimed(connection, claim.token, broken, BROKEN, self._records.clock())
+        return _Batch(claim, namespaces, ids, texts)
 
-    def _store(self, batch: _Batch, future: Future[list[Vectors]]) -> int:
+    def _store(self, held: list[Claim], batch: _Batch, future: "Future[list[Vectors]]") -> None:
         vectors = self._vectors(batch, future)
         sealed = [
             (row, seal_vectors(namespace, row, found))
             for namespace, row, found in zip(batch.namespaces, batch.rows, vectors, strict=True)
             if found is not None
         ]
-        poison = [row for row, found in zip(batch.rows, vectors, strict=True) if found is None]
-        with self._records.database.write() as connection:
-            stored = store_vectors(connection, batch.token, sealed, self._embedder.fingerprint)
-            fail_claimed(connection, batch.token, poison, POISON, self._records.clock())
-        self._on_embedded(stored)
-        return stored
+        refused = [row for row, found in zip(batch.rows, vectors, strict=True) if found is None]
+        attempts, now = batch.claim.rows[0].attempts, self._records.clock()
+        with self._records.database.write(finishing=True) as connection:
+            stored = store_vectors(connection, batch.claim.token, sealed, self._embedder.fingerprint)
+            if attempts < self._settings.attempts_max:
+                retry_at = now + self._backoff_us(attempts)
+                release_claim(connection, batch.claim.token, refused, retry_at=retry_at, counted=True)
+            else:
+                fail_claimed(connection, batch.claim.token, refused, POISON, now)
+        held.remove(batch.claim)
+        self._faults = 0
+        if stored:
+            self._on_embedded(stored)
 
-    def _vectors(self, batch: _Batch, future: Future[list[Vectors]]) -> Sequence[Vectors | None]:
-        """Return the batch's vectors; where it failed as a whole, one by one, ``None`` for the texts at fault.
-
-        When every text fails, the fault is not the texts': the error goes on, and the claim is given back.
-        """
+    def _vectors(self, batch: _Batch, future: "Future[list[Vectors]]") -> Sequence[Vectors | None]:
+        """Return the batch's vectors; where it failed as a whole, one by one, ``None`` for those that fail alone."""
+        while not wait([future], _LOOK_EVERY_S).done:
+            if self._stopping():
+                raise _Stopped
         try:
             return future.result()
-        except Exception as error:  # whatever the model raises for a text
-            log.error("batch_failed", error=type(error).__name__, rows=len(batch.rows))
+        except Exception as error:  # noqa: BLE001 - whatever the model raises for a text
             found = [self._alone(text) for text in batch.texts]
-            if all(vectors is None for vectors in found):
-                raise
+            refused = sum(vectors is None for vectors in found)
+            log.error("batch_failed", error=type(error).__name__, rows=len(found), refused=refused)
             return found
 
     def _alone(self, text: str) -> Vectors | None:
+        if self._stopping():
+            raise _Stopped
         try:
             return self._embedder.embed_passages([text])[0]
-        except Exception:  # noqa: BLE001 - as above
+        except Exception:  # noqa: BLE001 - as in the batch
             return None
 
-    def _release(self, batch: _Batch) -> None:
-        with self._records.database.write() as connection:
-            release_claim(connection, batch.token)
+    @contextmanager
+    def _holding(self, lane: Lane) -> Iterator[list[Claim]]:
+        """Yield a list of the claims in hand; what is on it when an error comes is given back."""
+        held: list[Claim] = []
+        try:
+            yield held
+        except BaseException as error:
+            leaving = isinstance(error, _Stopped) or not isinstance(error, Exception)
+            self._faults += not leaving
+            retry_at = None if leaving else self._records.clock() + self._backoff_us(self._faults)
+            for claim in held:
+                self._release(lane, _Debt(claim, retry_at, counted=not leaving and not isinstance(error, _NOT_THEIRS)))
+            raise
+
+    def _release(self, lane: Lane, debt: _Debt) -> None:
+        """Give a claim back; when the store cannot be written, before this lane's next claim."""
+        rows = [row.id for row in debt.claim.rows]
+        try:
+            with self._records.database.write(finishing=True) as connection:
+                release_claim(connection, debt.claim.token, rows, retry_at=debt.retry_at, counted=debt.counted)
+        except (Unavailable, OSError):
+            self._owed[lane].append(debt)
+
+    def _backoff_us(self, failures: int) -> int:
+        return int(1e6 * backoff_s(failures, base_s=_BACKOFF_BASE_S, cap_s=_BACKOFF_CAP_S, rng=self._rng))

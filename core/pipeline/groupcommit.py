@@ -14,7 +14,7 @@ from concurrent.futures import Future
 
 from core import limits
 from core.clock import Clock
-from core.errors import Busy, OstrakaError, Unavailable
+from core.errors import Busy, Frozen, OstrakaError, Unavailable
 from core.records.engine import Database
 from core.records.tables import Lane
 from core.records.writes import Accepted, WriteRequest, commit_writes
@@ -33,25 +33,33 @@ class GroupCommitter:
         self._clock = clock
         self._on_commit = on_commit
         self._closed = False
+        self._closing = threading.Lock()  # nothing may be put behind the mark that ends the queue
         self._waiting: queue.Queue[Waiting | None] = queue.Queue(_QUEUE_REQUESTS_MAX)
         self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
         self._thread.start()
 
     def submit(self, request: WriteRequest) -> Future[Accepted]:
-        """Return a future that holds the answer once the request is durable, or the error that refused it."""
-        if self._closed:
-            raise Unavailable("the server is stopping; send the write again", code="stopping")
+        """Return a future that holds the answer once the request is durable, or the error that refused it.
+
+        Raises ``Unavailable`` once the committer is closed, ``Busy`` when too many wait.
+        """
         future: Future[Accepted] = Future()
         future.set_running_or_notify_cancel()  # what may be committed any moment can no longer be cancelled
-        try:
-            self._waiting.put_nowait((request, future))
-        except queue.Full:
-            raise Busy("too many writes are waiting for the disk; send them again, slower", code="store_busy") from None
+        with self._closing:
+            if self._closed:
+                raise Unavailable("the server is stopping; send the write again", code="stopping")
+            try:
+                self._waiting.put_nowait((request, future))
+            except queue.Full:
+                raise Busy(
+                    "too many writes are waiting for the disk; send them again, slower", code="store_busy"
+                ) from None
         return future
 
     def close(self) -> None:
-        """Commit what was submitted and stop."""
-        self._closed = True
+        """Commit what was submitted and stop; whoever submits from now on is refused."""
+        with self._closing:
+            self._closed = True
         self._waiting.put(None)
         self._thread.join()
 
@@ -89,6 +97,9 @@ class GroupCommitter:
         try:
             with self._database.write() as connection:
                 answers = commit_writes(connection, [request for request, _ in batch], self._clock())
+        except Frozen as error:
+            for _, future in batch:
+                future.set_exception(error)
         except OstrakaError as error:
             if len(batch) == 1:
                 batch[0][1].set_exception(error)

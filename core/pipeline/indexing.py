@@ -1,68 +1,56 @@
 """The index stage: embedded rows become sealed, immutable shards; shards become fewer, larger ones.
 
 Order of a commit: build in tmpfs, seal, put (fsync), then one transaction that makes the shard live. A crash before
-the transaction leaves an orphan blob that nobody lists; after it, everything is there.
+the transaction leaves an orphan blob that nobody lists and the reconciler sweeps; after it, everything is there.
 """
 
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+import random
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import structlog
+from sqlalchemy import Connection, select
 
 from core import limits
 from core.embedding.runtime import Embedder
-from core.errors import IntegrityError, NotFound, StaleGeneration, Unavailable
-from core.ids import new_id
+from core.errors import Frozen, NotFound, OstrakaError, StaleGeneration
+from core.pipeline.building import UNINDEXABLE, Built, ShardBuilder, absorbed
 from core.pipeline.embedding import BROKEN
-from core.pipeline.plans import Compaction, Flush, plan_compaction, plan_flush, tier_of
+from core.pipeline.patience import Patience
+from core.pipeline.plans import Compaction, Flush, plan_compaction, plan_flush
+from core.pipeline.suspects import IN_COMPANY, Suspects
 from core.records.company import CompanyRecords, Namespace
-from core.records.leases import drop_lease, take_lease
+from core.records.leases import Held, drop_lease, hold_lease, take_lease
+from core.records.members import shard_members
 from core.records.overlay import Masked, masked_rows, purge_overdue
-from core.records.rows import shard_rows
 from core.records.shardlist import (
-    Absorbed,
-    NewShard,
     ShardRecord,
     clear_overlay,
     commit_compaction,
     commit_flush,
     embedded_ids,
     fail_rows,
-    fetch_rows,
+    has_bulk,
     live_shards,
     namespace_state,
     waiting_namespaces,
 )
-from core.records.tables import Lane, State
+from core.records.tables import Lane, namespaces
 from core.shards.blobs import LocalBlobs
-from core.shards.builder import GraphSettings, ShardRow, build_shard
+from core.shards.builder import GraphSettings
 from core.shards.cache import ShardCache
-from core.shards.opening import open_shard
-from core.shards.reader import OpenShard
-from core.shards.sealing import blob_name, put_shard
 
 log = structlog.get_logger()
 
-_FETCH_ROWS = 500
 _FLUSH_LEASE_S = 60.0
 _COMPACTION_LEASE_S = 600.0
-
-
-@dataclass(frozen=True)
-class _Built:
-    """A shard that is stored but not live, and what its rows showed."""
-
-    shard: NewShard | None
-    indexed: Sequence[int]
-    absorbed: Absorbed
-    broken: Sequence[int]
+_ATTEMPTS_MAX = 5
 
 
 class IndexStage:
-    """Flushes and compacts the namespaces of one company."""
+    """Flushes and compacts the namespaces of one company. One namespace's trouble does not stop the others."""
 
     def __init__(
         self,
@@ -73,94 +61,141 @@ class IndexStage:
         graph: GraphSettings,
         stopping: Callable[[], bool] = lambda: False,
         flush_lease_s: float = _FLUSH_LEASE_S,
+        attempts_max: int = _ATTEMPTS_MAX,
     ) -> None:
-        """Build it; ``stopping()`` ends a drain after the shard at hand; a dead flush is taken over after its lease."""
+        """Build it; ``stopping()`` ends a drain after the shard at hand; a dead flush is taken over after its lease.
+
+        A row that was under way at ``attempts_max`` deaths of its worker, the last of them alone, is failed.
+        """
         self._records = records
-        self._blobs = blobs
-        self._cache = cache
-        self._embedder = embedder
-        self._graph = graph
+        self._builder = ShardBuilder(records, blobs, cache, embedder, graph)
         self._stopping = stopping
         self._flush_lease_s = flush_lease_s
+        self._deaths_max = max(1, attempts_max - IN_COMPANY)  # of a row tried alone
+        self._patience = Patience(records.clock, random.Random())  # noqa: S311 - spreads load, guards nothing
 
     def drain(self) -> int:
-        """Flush every namespace that should be, until none should; return the number of flushes."""
+        """Flush every namespace that should be, until none should; return the number of flushes. Raises ``Frozen``."""
         flushes = 0
         while True:
             with self._records.database.read() as connection:
                 waiting = waiting_namespaces(connection)
             now = self._records.clock()
             due = [(each.namespace_id, plan) for each in waiting for plan in plan_flush(each, now)]
-            done = sum(self._leased(f"flush-{ns}", self._flush_lease_s, self._flusher(ns, plan)) for ns, plan in due)
+            done = sum(self._isolated(f"flush-{ns}", partial(self._flush, ns, plan)) for ns, plan in due)
             flushes += done
             if not done or self._stopping():
                 return flushes
 
     def compact(self) -> int:
-        """Compact every namespace as far as the policy asks; return the number of namespaces changed."""
-        return sum(
-            _isolated(f"compact-{namespace.id}", self._compactor(namespace)) for namespace in self._records.namespaces()
-        )
+        """Compact every namespace as far as the policy asks; return how many were changed. Raises ``Frozen``."""
+        with self._records.database.read() as connection:
+            live = select(namespaces.c.id).where(namespaces.c.deleted_at.is_(None)).order_by(namespaces.c.id)
+            ids = list(connection.execute(live).scalars())
+        return sum(self._isolated(f"compact-{ns}", partial(self._compact, ns)) for ns in ids)
 
-    def _leased(self, name: str, lease_s: float, work: Callable[[], bool]) -> int:
-        """Run ``work`` under a named lease; return 1 if it changed something.
+    def discard(self, namespace_public_id: str, shard: str) -> None:
+        """Remove a shard that no reader can list any more."""
+        self._builder.discard(namespace_public_id, shard)
 
-        The lease keeps two workers from building the same thing; the generation is what guards correctness.
-        """
-        with self._records.database.write() as connection:
-            token = take_lease(connection, name, now=self._records.clock(), lease_us=int(lease_s * 1e6))
-        if token is None:
+    def _isolated(self, name: str, work: Callable[[], bool]) -> int:
+        """Return 1 if ``work`` changed something. What fails is tried again later, and later still."""
+        if not self._patience.allows(name):
             return 0
         try:
-            return _isolated(name, work)
-        finally:
-            with self._records.database.write() as connection:
-                drop_lease(connection, name, token)
+            changed = int(work())
+        except StaleGeneration:
+            log.info("commit_overtaken", lease=name)
+            changed = 1  # the state changed under us: look again
+        except NotFound:
+            changed = 0
+        except Frozen:
+            raise
+        except OstrakaError as error:
+            log.error("namespace_skipped", lease=name, code=error.reason, retry_s=self._patience.failed(name))
+            return 0
+        except Exception as error:  # noqa: BLE001 - whatever the libraries raise
+            log.error("namespace_skipped", lease=name, error=type(error).__name__, retry_s=self._patience.failed(name))
+            return 0
+        self._patience.succeeded(name)
+        return changed
 
-    def _flusher(self, namespace_id: int, plan: Flush) -> Callable[[], bool]:
-        return lambda: self._flush(self._records.namespace_by_id(namespace_id), plan)
+    def _flush(self, namespace_id: int, plan: Flush) -> bool:
+        """Flush under the namespace's lease, which saves two workers from building the same thing."""
+        namespace = self._records.namespace_by_id(namespace_id)
+        name = f"flush-{namespace_id}"
+        tries = f"{name}-{plan.value}"
+        with hold_lease(self._records.database, name, self._records.clock, self._flush_lease_s, tries) as held:
+            if held is None:
+                return False
+            return self._flush_held(namespace, plan, held, tries)
 
-    def _flush(self, namespace: Namespace, plan: Flush) -> bool:
+    def _flush_held(self, namespace: Namespace, plan: Flush, held: Held, tries: str) -> bool:
         lanes = {Flush.TAIL: [Lane.INTERACTIVE], Flush.SHARD: [Lane.BULK], Flush.ALL: list(Lane)}[plan]
         limit = limits.BULK_SHARD_ROWS if plan is Flush.SHARD else limits.TAIL_ROWS_MAX
         with self._records.database.read() as connection:
             state = namespace_state(connection, namespace.id)
             shards = live_shards(connection, namespace.id)
             fresh = embedded_ids(connection, namespace.id, lanes, limit)
+            # Suspects are built apart from the tail, whose rows have done no harm.
+            apart = plan is Flush.SHARD or held.deaths >= IN_COMPANY
+            replaced = [] if apart else [shard for shard in shards if shard.tier == 0]
+            kept = _members(connection, replaced)
         if state is None or not fresh:
             return False
-        replaced = [] if plan is Flush.SHARD else [shard for shard in shards if shard.tier == 0]
-        kept = [row for shard in replaced for row in self._shard_ids(namespace, shard)]
-        built = self._build(namespace, sorted({*kept, *fresh}))
+        if not held.deaths:
+            self._index(namespace, fresh, kept, state.generation, replaced)
+            return True
+        suspects = Suspects(self._records.database, tries, held.deaths)
+        with suspects.trial(fresh) as tried:
+            if suspects.deaths_alone >= self._deaths_max:
+                self._give_up(namespace, tried[0])
+            else:
+                self._index(namespace, tried, kept, state.generation, replaced)
+        if suspects.cleared:
+            held.deaths = 0
+        return True
+
+    def _index(
+        self,
+        namespace: Namespace,
+        fresh: Sequence[int],
+        kept: Sequence[int],
+        generation: int,
+        replaced: Sequence[ShardRecord],
+    ) -> None:
+        """Build a shard of fresh rows and those of the shards it replaces, and make it live."""
+        built = self._builder.build(namespace, sorted({*kept, *fresh}))
         now = self._records.clock()
-        with self._discarded_if_stale(namespace, built), self._records.database.write() as connection:
+        with self._discarded_if_stale(namespace, built), self._records.database.write(finishing=True) as connection:
             commit_flush(
                 connection,
                 namespace.id,
-                base_generation=state.generation,
+                base_generation=generation,
                 added=built.shard,
                 replaced=replaced,
                 indexed=built.indexed,
                 absorbed=built.absorbed,
                 now=now,
             )
-            fail_rows(connection, built.broken, BROKEN, now)
-        return True
+            self._fail(connection, namespace, built, now)
 
-    def _compactor(self, namespace: Namespace) -> Callable[[], bool]:
-        def compact_if_due() -> bool:
-            if self._next_compaction(namespace) is None:
-                return False
-            lease = f"compact-{namespace.id}"
-            return bool(self._leased(lease, _COMPACTION_LEASE_S, lambda: self._compact(namespace)))
+    def _give_up(self, namespace: Namespace, row: int) -> None:
+        """End a row that kills its worker whenever it is flushed."""
+        log.error("rows_refused", reason=UNINDEXABLE, rows=1, namespace=namespace.public_id)
+        with self._records.database.write(finishing=True) as connection:
+            fail_rows(connection, [row], UNINDEXABLE, self._records.clock())
 
-        return compact_if_due
-
-    def _compact(self, namespace: Namespace) -> bool:
+    def _compact(self, namespace_id: int) -> bool:
+        namespace = self._records.namespace_by_id(namespace_id)
+        if self._next_compaction(namespace) is None:
+            return False
+        name = f"compact-{namespace_id}"
         changed = False
-        while not self._stopping() and (plan := self._next_compaction(namespace)):
-            self._rewrite(namespace, plan.shards)
-            changed = True
+        with hold_lease(self._records.database, name, self._records.clock, _COMPACTION_LEASE_S) as held:
+            while held and not self._stopping() and (plan := self._next_compaction(namespace)):
+                self._rewrite(namespace, plan.shards)
+                changed = True
         return changed
 
     def _next_compaction(self, namespace: Namespace) -> Compaction | None:
@@ -168,30 +203,43 @@ class IndexStage:
             state = namespace_state(connection, namespace.id)
             shards = live_shards(connection, namespace.id)
             overlay = masked_rows(connection, namespace.id)
-            overdue = purge_overdue(connection, namespace.id, self._records.clock())
-        # A row that searches pass on to its successor stays masked however often it is rewritten.
-        settled = {row: masked for row, masked in overlay.items() if not masked.forward}
-        if state is None or (len(shards) < limits.TIER_FACTOR and not settled):
-            return None
-        held = self._held(namespace, shards, settled)
-        plan = plan_compaction(shards, {shard: len(rows) for shard, rows in held.items()}, overdue=overdue)
+            overdue = purge_overdue(connection, namespace.id, self._records.clock(), self._records.purge_us)
+            # A row that searches pass on to its successor stays masked however often it is rewritten.
+            settled = {row: masked for row, masked in overlay.items() if not masked.forward}
+            lost = any(shard.quarantined_at is not None for shard in shards)
+            if state is None or (len(shards) < 2 and not settled and not lost):
+                return None
+            held = _held(connection, shards, settled)
+            quiet = not has_bulk(connection, namespace.id)
+        masked = {shard: len(rows) for shard, rows in held.items()}
+        plan = plan_compaction(shards, masked, overdue=overdue, quiet=quiet)
         if plan is None:
             absent = settled.keys() - set().union(*held.values())
             self._forget_absent(namespace, state.generation, {row: settled[row] for row in absent})
         return plan
 
     def _rewrite(self, namespace: Namespace, replaced: Sequence[ShardRecord]) -> None:
-        rows = sorted(row for shard in replaced for row in self._shard_ids(namespace, shard))
-        built = self._build(namespace, rows)
+        with self._records.database.read() as connection:
+            rows = _members(connection, replaced)
+        built = self._builder.build(namespace, rows)
         now = self._records.clock()
-        with self._discarded_if_stale(namespace, built), self._records.database.write() as connection:
+        with self._discarded_if_stale(namespace, built), self._records.database.write(finishing=True) as connection:
             commit_compaction(
                 connection, namespace.id, added=built.shard, replaced=replaced, absorbed=built.absorbed, now=now
             )
-            fail_rows(connection, built.broken, BROKEN, now)
+            self._fail(connection, namespace, built, now)
+        for shard in replaced:
+            if shard.quarantined_at is not None:
+                log.info("shard_rebuilt", namespace=namespace.public_id, shard=shard.public_id)
+
+    def _fail(self, connection: Connection, namespace: Namespace, built: Built, now: int) -> None:
+        fail_rows(connection, built.broken, BROKEN, now)
+        fail_rows(connection, built.poison, UNINDEXABLE, now)
+        if built.poison:
+            log.error("rows_refused", reason=UNINDEXABLE, rows=len(built.poison), namespace=namespace.public_id)
 
     @contextmanager
-    def _discarded_if_stale(self, namespace: Namespace, built: _Built) -> Iterator[None]:
+    def _discarded_if_stale(self, namespace: Namespace, built: Built) -> Iterator[None]:
         """Remove a shard whose commit was overtaken: nobody lists it, nobody ever will."""
         try:
             yield
@@ -200,91 +248,28 @@ class IndexStage:
                 self.discard(namespace.public_id, built.shard.public_id)
             raise
 
-    def _held(
-        self, namespace: Namespace, shards: Sequence[ShardRecord], overlay: Collection[int]
-    ) -> dict[int, set[int]]:
-        """Return, for each shard, which rows of the overlay it holds."""
-        if not overlay:
-            return {}
-        wanted = np.array(sorted(overlay), np.int64)
-        opened = {shard.id: self._open(namespace, shard) for shard in shards}
-        return {shard: set(wanted[each.locate(wanted) >= 0].tolist()) for shard, each in opened.items()}
-
     def _forget_absent(self, namespace: Namespace, generation: int, absent: Mapping[int, Masked]) -> None:
         """Clear the mark of masked rows that no shard of ``generation`` holds, nor any flush since or under way."""
         if not absent:
             return
-        absorbed = _absorbed((row, masked.deleted) for row, masked in absent.items())
         lease = f"flush-{namespace.id}"
         with self._records.database.write() as connection:
             token = take_lease(connection, lease, now=self._records.clock(), lease_us=int(self._flush_lease_s * 1e6))
             if token:
                 state = namespace_state(connection, namespace.id)
                 if state and state.generation == generation:
-                    clear_overlay(connection, absorbed)
+                    clear_overlay(connection, absorbed((row, masked.deleted) for row, masked in absent.items()))
                 drop_lease(connection, lease, token)
 
-    def _build(self, namespace: Namespace, ids: Sequence[int]) -> _Built:
-        """Build, seal and store a shard of these rows; the opened files go straight into the cache."""
-        started = time.perf_counter()
-        fingerprint, dim = self._embedder.fingerprint, self._embedder.dim
-        rows: list[ShardRow] = []
-        masked, broken, found = [], [], []
-        with self._records.database.read() as connection:
-            for start in range(0, len(ids), _FETCH_ROWS):
-                fetched = fetch_rows(connection, namespace.id, ids[start : start + _FETCH_ROWS])
-                opened, refused = shard_rows(namespace, fetched, fingerprint, dim)
-                rows += opened
-                broken += refused
-                masked += [(row.id, row.state == State.DELETED) for row in fetched if row.overlay]
-                found += [row.id for row in fetched if row.state == State.EMBEDDED]
-        if broken:
-            log.error("rows_refused", reason=BROKEN, rows=len(broken), namespace=namespace.public_id)
-        absorbed = _absorbed(masked)
-        indexed = sorted(set(found) - set(broken))
-        if not rows:
-            return _Built(None, indexed, absorbed, broken)
-        shard = new_id("sh")
-        with self._cache.workspace() as workspace:
-            folder = workspace / shard
-            folder.mkdir()
-            build_shard(folder, rows, fingerprint, self._graph)
-            size = put_shard(self._blobs, namespace.key, shard, folder, workspace / "archive.tar")
-            self._cache.adopt(shard, folder)
-        tier = tier_of(len(rows))
-        seconds = time.perf_counter() - started
-        log.info("shard_built", namespace=namespace.public_id, shard=shard, tier=tier, rows=len(rows), seconds=seconds)
-        members = [row.attributes.id for row in rows]
-        new = NewShard(shard, tier, len(rows), size, namespace.key.version, fingerprint, seconds, members)
-        return _Built(new, indexed, absorbed, broken)
 
-    def _open(self, namespace: Namespace, shard: ShardRecord) -> OpenShard:
-        return open_shard(self._cache, self._blobs, namespace.key, shard.public_id, shard.fingerprint)
-
-    def _shard_ids(self, namespace: Namespace, shard: ShardRecord) -> list[int]:
-        ids: list[int] = self._open(namespace, shard).ids.tolist()
-        return ids
-
-    def discard(self, namespace_public_id: str, shard: str) -> None:
-        """Remove a shard that no reader can list any more."""
-        self._cache.drop(shard)
-        self._blobs.delete(blob_name(namespace_public_id, shard))
+def _members(connection: Connection, shards: Sequence[ShardRecord]) -> list[int]:
+    """Return the ids of all rows that shards were built with."""
+    return sorted(row for shard in shards for row in shard_members(connection, shard.id).tolist())
 
 
-def _isolated(name: str, work: Callable[[], bool]) -> int:
-    """Return 1 if ``work`` changed something; one namespace's trouble must not stop the others."""
-    try:
-        return int(work())
-    except StaleGeneration:
-        log.info("commit_overtaken", lease=name)
-        return 1  # the state changed under us: look again
-    except NotFound:
-        return 0
-    except (IntegrityError, Unavailable) as error:
-        log.error("namespace_skipped", lease=name, code=error.reason)
-        return 0
-
-
-def _absorbed(masked: Iterable[tuple[int, bool]]) -> Absorbed:
-    rows = list(masked)
-    return Absorbed([row for row, deleted in rows if deleted], [row for row, deleted in rows if not deleted])
+def _held(connection: Connection, shards: Sequence[ShardRecord], overlay: Collection[int]) -> dict[int, set[int]]:
+    """Return, for each shard, which rows of the overlay it holds."""
+    if not overlay:
+        return {}
+    wanted = np.array(list(overlay), np.int64)
+    return {shard.id: set(np.intersect1d(wanted, shard_members(connection, shard.id)).tolist()) for shard in shards}

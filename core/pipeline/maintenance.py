@@ -1,47 +1,142 @@
-"""The maintain stage: what nobody asked for but somebody must do. Every step is idempotent."""
+"""The maintain stage: what nobody asked for but somebody must do. Each step is idempotent, two at once do no harm."""
 
-from sqlalchemy import delete, select
+from collections.abc import Callable, Mapping
+from typing import Final
 
+import structlog
+from sqlalchemy import Connection, delete, select
+
+from core.backup.snapshot import LEASE_PREFIX
+from core.errors import Frozen, OstrakaError, Unavailable
 from core.pipeline.doorbell import EMBED, EMBED_BULK, INDEX
+from core.pipeline.forgetting import resume_deletions
 from core.pipeline.indexing import IndexStage
+from core.pipeline.orphans import SWEEP_EVERY_S, sweep_blobs
+from core.pipeline.purging import PurgeWatch
+from core.pipeline.repair import SCRUB_EVERY_S, Repair
 from core.records.claims import has_pending
 from core.records.company import CompanyRecords
+from core.records.counters import read_counter, set_counter
 from core.records.deletion import expire
-from core.records.tables import Lane, State, memories, namespaces, shards
+from core.records.leases import hold_lease
+from core.records.tables import Lane, State, leases, memories, namespaces, shards
+from core.shards.blobs import LocalBlobs
+
+log = structlog.get_logger()
 
 READER_GRACE_S = 60.0  # how long a retired shard stays for readers that listed it before
+MAINTAINED_AT: Final = "maintained_at"  # the counter that says when the last round ended
+_LANES: Final = {EMBED: Lane.INTERACTIVE, EMBED_BULK: Lane.BULK}
 _EXPIRE_ROWS = 1_000
 
 
-def forgotten_work(records: CompanyRecords) -> list[str]:
-    """Return the queues whose doorbell should ring again: work waits there and nobody has claimed it."""
-    now = records.clock()
+class Reconciler:
+    """Does a company's maintenance, in rounds. What fails in one step does not stop the next."""
+
+    def __init__(
+        self,
+        records: CompanyRecords,
+        blobs: LocalBlobs,
+        index: IndexStage,
+        repair: Repair,
+        purges: PurgeWatch,
+        *,
+        anchor: Callable[[], bool],
+        sweep_cache: Callable[[], int],
+        stopping: Callable[[], bool],
+        lease_s: float,
+    ) -> None:
+        """``anchor()`` notes how far the record store has come, ``sweep_cache()`` looks after the host's cache.
+
+        ``stopping()`` ends a round after the step at hand.
+        One process does the rounds at a time; one that dies in the middle is followed after ``lease_s``.
+        """
+        self._records = records
+        self._stopping = stopping
+        self._lease_s = lease_s
+        self._steps: Mapping[str, Callable[[], int]] = {
+            "expired": lambda: expire_memories(records),
+            "resumed": lambda: resume_deletions(records, stopping),
+            "released": repair.recheck,
+            "compacted": index.compact,
+            "collected": lambda: collect_garbage(records, index),
+            "purged": purges.look,
+            "swept": lambda: self._rarely("swept_at", SWEEP_EVERY_S, lambda: sweep_blobs(records, blobs)),
+            "dropped": sweep_cache,
+            "refused": lambda: self._rarely("scrubbed_at", SCRUB_EVERY_S, repair.scrub),
+            "anchored": lambda: int(anchor()),
+        }
+
+    def run(self) -> None:
+        """Do one round, unless another process is at it; log what was done. Raises ``Frozen``, ``Unavailable``."""
+        with hold_lease(self._records.database, "maintain", self._records.clock, self._lease_s) as held:
+            if held is None:
+                return
+            counts = {name: self._step(name, step) for name, step in self._steps.items() if not self._stopping()}
+            with self._records.database.write(finishing=True) as connection:
+                set_counter(connection, MAINTAINED_AT, self._records.clock())
+        if done := {name: count for name, count in counts.items() if count and name != "anchored"}:
+            log.info("maintained", company=self._records.company, **done)
+
+    def _step(self, name: str, step: Callable[[], int]) -> int:
+        try:
+            return step()
+        except Frozen:
+            raise
+        except OstrakaError as error:
+            log.error("maintenance_failed", company=self._records.company, step=name, code=error.reason)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other steps do not depend on this one
+            log.error("maintenance_failed", company=self._records.company, step=name, error=type(error).__name__)
+        return 0
+
+    def _rarely(self, counter: str, every_s: float, step: Callable[[], int]) -> int:
+        """Run a step unless any process has begun it within ``every_s``."""
+        now = self._records.clock()
+        with self._records.database.read() as connection:
+            if 0 <= now - read_counter(connection, counter) < every_s * 1e6:
+                return 0
+        with self._records.database.write() as connection:
+            set_counter(connection, counter, now)
+        return step()
+
+
+def forgotten_work(records: CompanyRecords, queue: str) -> bool:
+    """Say whether work of a queue waits and nobody has claimed it, as when its ring was lost."""
     with records.database.read() as connection:
-        queues = [
-            queue
-            for queue, lane in ((EMBED, Lane.INTERACTIVE), (EMBED_BULK, Lane.BULK))
-            if has_pending(connection, lane, now)
-        ]
-        embedded = connection.execute(select(memories.c.id).where(memories.c.state == State.EMBEDDED).limit(1)).first()
-    return [*queues, INDEX] if embedded else queues
+        if queue in _LANES:
+            return has_pending(connection, _LANES[queue], records.clock())
+        if queue == INDEX:
+            embedded = select(memories.c.id).where(memories.c.state == State.EMBEDDED).limit(1)
+            return connection.execute(embedded).first() is not None
+    return True  # maintenance finds out by itself
 
 
 def collect_garbage(records: CompanyRecords, index: IndexStage) -> int:
-    """Delete the blobs of shards retired longer ago than any reader needs them; return how many."""
-    deadline = records.clock() - int(READER_GRACE_S * 1e6)
+    """Delete the blobs of shards retired longer ago than any reader needs them; return how many.
+
+    None while a backup is made: it copies the blobs that were live when it began.
+    """
+    now = records.clock()
     with records.database.read() as connection:
+        if _copied(connection, now):
+            return 0
         retired = connection.execute(
             select(shards.c.id, shards.c.public_id, namespaces.c.public_id.label("namespace"))
             .join(namespaces, namespaces.c.id == shards.c.namespace_id)
-            .where(shards.c.retired_at <= deadline)
+            .where(shards.c.retired_at <= now - int(READER_GRACE_S * 1e6))
         ).all()
+    gone = []
     for row in retired:
-        index.discard(row.namespace, row.public_id)
-    if retired:
+        try:
+            index.discard(row.namespace, row.public_id)
+            gone.append(row.id)
+        except Unavailable as error:  # tried again in the next round
+            log.error("blob_not_removed", namespace=row.namespace, shard=row.public_id, code=error.reason)
+    if gone:
         with records.database.write() as connection:
-            for row in retired:
-                connection.execute(delete(shards).where(shards.c.id == row.id))
-    return len(retired)
+            for shard in gone:
+                connection.execute(delete(shards).where(shards.c.id == shard))
+    return len(gone)
 
 
 def expire_memories(records: CompanyRecords) -> int:
@@ -50,3 +145,8 @@ def expire_memories(records: CompanyRecords) -> int:
     while (expired := expire(records, _EXPIRE_ROWS)) > 0:
         total += expired
     return total
+
+
+def _copied(connection: Connection, now: int) -> bool:
+    running = select(leases.c.name).where(leases.c.name.startswith(LEASE_PREFIX), leases.c.until > now)
+    return connection.execute(running.limit(1)).first() is not None

@@ -50,15 +50,19 @@ class Compaction:
 
 
 def plan_compaction(
-    shards: Sequence[ShardRecord], masked: Mapping[int, int], *, overdue: bool = False
+    shards: Sequence[ShardRecord], masked: Mapping[int, int], *, overdue: bool = False, quiet: bool = False
 ) -> Compaction | None:
     """Decide which shards to merge or rewrite next, or none.
 
-    ``masked`` counts, by shard id, the rows that searches must mask. A full tier, or as much of it as the largest
-    shard may hold, is merged (size-tiered compaction, O'Neil et al., "The Log-Structured Merge-Tree", 1996); a
-    shard with many masked rows, or any at all once the purge deadline is ``overdue``, is rewritten alone. The tail
-    is left to flushes unless purging.
+    ``masked`` counts, by shard id, the rows that searches must mask. A shard in quarantine is rewritten first, alone.
+    A full tier, or as much of it as the largest shard may hold, is merged (size-tiered compaction, O'Neil et al., "The
+    Log-Structured Merge-Tree", 1996); a shard with many masked rows, or any at all once the purge deadline is
+    ``overdue``, is rewritten alone. The tail is left to flushes unless purging or in quarantine. Once it is ``quiet``,
+    no bulk rows being on their way, shards that are scanned become one as soon as they are together large enough for
+    a graph.
     """
+    if lost := next((shard for shard in shards if shard.quarantined_at is not None), None):
+        return Compaction([lost])
     purge = [
         shard
         for shard in shards
@@ -78,4 +82,8 @@ def plan_compaction(
         worth_it = full and 2 * sum(each.rows for each in merged) >= limits.SHARD_ROWS_MAX
         if len(merged) > 1 and (worth_it or len(merged) >= limits.TIER_FACTOR):
             return Compaction(merged)
+    scanned = [shard for shard in small if shard.rows <= limits.FLAT_ROWS_MAX]
+    rows = sum(shard.rows for shard in scanned)
+    if quiet and len(scanned) > 1 and limits.FLAT_ROWS_MAX < rows <= limits.SHARD_ROWS_MAX:
+        return Compaction(scanned)
     return None

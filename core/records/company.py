@@ -12,6 +12,7 @@ from core.crypto.keys import CompanyKey, NamespaceKey, new_secret, unwrap_namesp
 from core.errors import NotFound
 from core.ids import new_id
 from core.records.engine import Database
+from core.records.receipts import Kind, add_rows, finish_receipts, open_receipt
 from core.records.tables import State, jobs, memories, namespace_keys, namespaces, shards
 
 
@@ -29,11 +30,13 @@ class Namespace:
 class CompanyRecords:
     """The record store of one company. Namespaces are looked up by the HMAC of their name and kept open."""
 
-    def __init__(self, key: CompanyKey, database: Database, folder: Path, clock: Clock) -> None:
+    def __init__(self, key: CompanyKey, database: Database, folder: Path, clock: Clock, purge_us: int) -> None:
+        """``purge_us``: within this time after a deletion no file holds anything of it."""
         self.key = key
         self.database = database
         self.folder = folder
         self.clock = clock
+        self.purge_us = purge_us
         self._by_name: dict[str, Namespace] = {}
         self._by_id: dict[int, Namespace] = {}
         self._lock = threading.Lock()
@@ -91,25 +94,25 @@ class CompanyRecords:
             ).all()
             return [self._by_id.get(row.id) or self._remember(connection, row) for row in rows]
 
-    def delete_namespace(self, name: str) -> None:
-        """Destroy a namespace: its key first, then all its content, in one transaction.
+    def delete_namespace(self, name: str) -> str:
+        """Destroy a namespace: its key first, then all its content, in one transaction; return the receipt's id.
 
-        What remains in shards and backups cannot be opened any more. Raises ``NotFound``.
+        What remains in shards cannot be opened any more. Raises ``NotFound``.
         """
         namespace = self.namespace(name)
         now = self.clock()
         with self.database.write() as connection:
-            connection.execute(delete(namespace_keys).where(namespace_keys.c.namespace_id == namespace.id))
-            connection.execute(
+            alive = connection.execute(
                 update(namespaces)
-                .where(namespaces.c.id == namespace.id)
+                .where(namespaces.c.id == namespace.id, namespaces.c.deleted_at.is_(None))
                 .values(handle=None, sealed=None, deleted_at=now, generation=namespaces.c.generation + 1)
-            )
-            connection.execute(
-                update(memories)
-                .where(memories.c.namespace_id == namespace.id)
-                .values(state=State.DELETED, sealed=None, sealed_vectors=None, deleted_at=now, overlay=False)
-            )
+            ).rowcount
+            if not alive:
+                self.forget(namespace)
+                raise NotFound("the namespace was deleted meanwhile", field="namespace")
+            connection.execute(delete(namespace_keys).where(namespace_keys.c.namespace_id == namespace.id))
+            public_id = self._erase_all(connection, namespace, now)
+            finish_receipts(connection, namespace.id, now)  # others, too: nothing is left to be found
             connection.execute(
                 update(jobs)
                 .where(jobs.c.namespace_id == namespace.id, jobs.c.finished_at.is_(None))
@@ -121,6 +124,7 @@ class CompanyRecords:
                 .values(retired_at=now)
             )
         self.forget(namespace)
+        return public_id
 
     def forget(self, namespace: Namespace) -> None:
         """Drop a namespace's key from memory, because it was deleted here or elsewhere."""
@@ -128,6 +132,28 @@ class CompanyRecords:
             if self._by_name.get(namespace.name) == namespace:
                 del self._by_name[namespace.name]
             self._by_id.pop(namespace.id, None)
+
+    def _erase_all(self, connection: Connection, namespace: Namespace, now: int) -> str:
+        """Erase every row of a namespace; those that were deleted before keep the receipt they have."""
+        receipt, public_id = open_receipt(connection, namespace.id, Kind.NAMESPACE, now, self.purge_us)
+        mine = memories.c.namespace_id == namespace.id
+        erased = connection.execute(
+            update(memories)
+            .where(mine, memories.c.state != State.DELETED)
+            .values(
+                state=State.DELETED,
+                sealed=None,
+                sealed_vectors=None,
+                session=None,
+                deleted_at=now,
+                deletion_id=receipt,
+                lease=None,
+                lease_until=None,
+            )
+        ).rowcount
+        connection.execute(update(memories).where(mine, memories.c.overlay).values(overlay=False))
+        add_rows(connection, receipt, erased)
+        return public_id
 
     def _insert(self, connection: Connection, name: str, handle: bytes) -> Row[tuple[object, ...]]:
         public_id, now = new_id("ns"), self.clock()

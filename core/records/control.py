@@ -3,19 +3,22 @@
 import os
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 from filelock import FileLock
 from sqlalchemy import Connection, insert, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from core.clock import Clock, now_us
 from core.crypto.keys import MasterKey, new_secret, unwrap_company_key, wrap_company_key
 from core.crypto.keysource import ENV_VARIABLE, find_master_key, generate_master_key, generated_key_path
 from core.durability import make_durable_directory
-from core.errors import ConfigurationError, Conflict, NotFound, OstrakaError
+from core.errors import ConfigurationError, Conflict, NotFound, OstrakaError, Unavailable
 from core.ids import new_id
+from core.records.anchors import accept_rollback, advance_anchor, check_anchor
 from core.records.company import CompanyRecords
 from core.records.engine import Database, open_database
 from core.records.tables import companies, company_keys, store
@@ -39,12 +42,19 @@ class ControlStore:
     """Companies and keys. Opens each company's own record store with the key that the master key unwraps."""
 
     def __init__(
-        self, database: Database, master: MasterKey, root: Path, clock: Clock, generated: Path | None = None
+        self,
+        database: Database,
+        master: MasterKey,
+        root: Path,
+        clock: Clock,
+        purge_s: float,
+        generated: Path | None = None,
     ) -> None:
         self.database = database
         self.master = master
         self.root = root
         self.clock = clock
+        self.purge_s = purge_s
         self.generated_key = generated  # set when this start made the master key
         self._opened: dict[str, CompanyRecords] = {}
         self._opening = threading.Lock()
@@ -57,6 +67,11 @@ class ControlStore:
             Company(row.id, self.master.open(row.sealed_name, "company", row.id).decode(), row.created_at)
             for row in rows
         ]
+
+    def company_ids(self) -> list[str]:
+        """Return the id of every company, oldest first; no name is opened."""
+        with self.database.read() as connection:
+            return list(connection.execute(select(companies.c.id).order_by(companies.c.created_at)).scalars())
 
     def create_company(self, name: str) -> Company:
         """Create a company with its own key. Raises ``Conflict`` when the name is taken."""
@@ -79,13 +94,39 @@ class ControlStore:
                 self._opened[company_id] = self._open(company_id)
             return self._opened[company_id]
 
+    def anchor(self, company_id: str) -> bool:
+        """Let a company's anchor follow its record store; return whether it moved. Raises ``Unavailable``."""
+        return advance_anchor(self.database, self.master, company_id, self.records(company_id).database)
+
+    def accept_rollback(self, company_id: str) -> None:
+        """Take a company's record store as it is, though older than its anchor. Raises ``NotFound``."""
+        records = self._open_unchecked(company_id)
+        try:
+            accept_rollback(self.database, self.master, company_id, records.database)
+        finally:
+            records.database.close()
+        log.warning("rollback_accepted", company=company_id)
+
     def close(self) -> None:
-        """Close every database."""
-        for records in self._opened.values():
+        """Close every database; the anchors follow where they can be written."""
+        for company_id, records in self._opened.items():
+            with suppress(OstrakaError, SQLAlchemyError):  # it lags behind then, and moves at the next opening
+                self.anchor(company_id)
             records.database.close()
         self.database.close()
 
     def _open(self, company_id: str) -> CompanyRecords:
+        records = self._open_unchecked(company_id)
+        try:
+            check_anchor(self.database, self.master, company_id, records.database)
+            with suppress(Unavailable):  # frozen, or the disk is full: maintenance comes back to it
+                advance_anchor(self.database, self.master, company_id, records.database)
+        except BaseException:
+            records.database.close()
+            raise
+        return records
+
+    def _open_unchecked(self, company_id: str) -> CompanyRecords:
         with self.database.read() as connection:
             row = connection.execute(
                 select(company_keys)
@@ -96,7 +137,8 @@ class ControlStore:
             raise NotFound("there is no such company")
         key = unwrap_company_key(self.master, company_id, row.version, row.wrapped)
         folder = self.root / "companies" / company_id
-        return CompanyRecords(key, open_database(folder / "records.db", "company"), folder, self.clock)
+        database = open_database(folder / "records.db", "company", self.clock)
+        return CompanyRecords(key, database, folder, self.clock, int(self.purge_s * 1e6))
 
 
 def open_control(
@@ -113,7 +155,7 @@ def open_control(
     except OSError as error:
         raise ConfigurationError(f"[storage] path: {root} cannot be used: {error.strerror}; choose another") from None
     with FileLock(root / "start.lock", timeout=60):
-        database = open_database(root / "control.db", "control")
+        database = open_database(root / "control.db", "control", clock)
         with database.read() as connection:
             row = connection.execute(select(store)).first()
         if row is None and (root / "companies").exists():
@@ -128,7 +170,7 @@ def open_control(
     except OstrakaError:
         database.close()
         raise
-    return ControlStore(database, master, root, clock)
+    return ControlStore(database, master, root, clock, settings.storage.purge_s)
 
 
 def _master_key(
@@ -166,7 +208,7 @@ def _create(
             path=str(generated),
             meaning="without this file the data cannot be opened: keep a copy",
         )
-    control = ControlStore(database, master, root, clock, generated)
+    control = ControlStore(database, master, root, clock, settings.storage.purge_s, generated)
     with database.write() as connection:
         connection.execute(insert(store).values(id=store_id, master_key_id=master.key_id, created_at=clock()))
         _insert_company(connection, master, DEFAULT_COMPANY, clock())

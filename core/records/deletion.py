@@ -7,12 +7,13 @@ from sqlalchemy import Connection, select, update
 from core.errors import NotFound
 from core.records.claims import finish_jobs, in_chunks
 from core.records.company import CompanyRecords, Namespace
+from core.records.receipts import Kind, add_rows, finish_receipt, open_receipt
 from core.records.tables import State, memories
 from core.records.writes import bump_overlay
 
 
-def delete_memory(records: CompanyRecords, namespace: Namespace, memory_id: str) -> None:
-    """Delete a memory with all its versions. Raises ``NotFound``."""
+def delete_memory(records: CompanyRecords, namespace: Namespace, memory_id: str) -> str:
+    """Delete a memory with all its versions; return the id of the receipt. Raises ``NotFound``."""
     handle = namespace.key.handle("memory", memory_id)
     with records.database.write() as connection:
         ids = list(
@@ -26,26 +27,30 @@ def delete_memory(records: CompanyRecords, namespace: Namespace, memory_id: str)
         )
         if not ids:
             raise NotFound("there is no such memory in this namespace", field="id")
-        erase(connection, namespace.id, ids, records.clock())
+        now = records.clock()
+        receipt, public_id = open_receipt(connection, namespace.id, Kind.MEMORY, now, records.purge_us)
+        erase(connection, namespace.id, ids, now, receipt)
+        add_rows(connection, receipt, len(ids))
+        finish_receipt(connection, receipt, now)
+    return public_id
 
 
-def delete_rows(records: CompanyRecords, namespace: Namespace, rows: Iterable[int]) -> int:
-    """Delete these rows with all versions of their memories; return how many rows were erased."""
-    with records.database.write() as connection:
-        versions: set[int] = set()
-        for ids in in_chunks(rows):
-            handles = select(memories.c.handle).where(memories.c.id.in_(ids)).scalar_subquery()
-            found = select(memories.c.id).where(
-                memories.c.namespace_id == namespace.id,
-                memories.c.handle.in_(handles),
-                memories.c.state != State.DELETED,
-            )
-            versions.update(connection.execute(found).scalars())
-        erase(connection, namespace.id, sorted(versions), records.clock())
-    return len(versions)
+def with_versions(connection: Connection, namespace_id: int, rows: Iterable[int], before: int) -> list[int]:
+    """Return these rows of the namespace and all versions of their memories that were accepted before a row."""
+    versions: set[int] = set()
+    for ids in in_chunks(rows):
+        handles = select(memories.c.handle).where(memories.c.id.in_(ids)).scalar_subquery()
+        found = select(memories.c.id).where(
+            memories.c.namespace_id == namespace_id,
+            memories.c.handle.in_(handles),
+            memories.c.state != State.DELETED,
+            memories.c.id < before,
+        )
+        versions.update(connection.execute(found).scalars())
+    return sorted(versions)
 
 
-def erase(connection: Connection, namespace_id: int, rows: list[int], now: int) -> None:
+def erase(connection: Connection, namespace_id: int, rows: list[int], now: int, receipt: int | None = None) -> None:
     """Erase content and vectors of rows, and mask them until the shards no longer hold them."""
     for ids in in_chunks(rows):
         connection.execute(
@@ -57,6 +62,7 @@ def erase(connection: Connection, namespace_id: int, rows: list[int], now: int) 
                 sealed_vectors=None,
                 session=None,
                 deleted_at=now,
+                deletion_id=receipt,
                 overlay=True,
                 lease=None,
                 lease_until=None,

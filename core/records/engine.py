@@ -1,9 +1,11 @@
 """Opening a record database: SQLite by default, one writer at a time, readers on snapshots.
 
 A ``Database`` gives two kinds of transaction. ``write()`` takes the writer's lock at once (no lost upgrades) and
-is durable when it returns; ``read()`` sees one snapshot from its first statement to its end.
+is durable when it returns; ``read()`` sees one snapshot from its first statement to its end. A freeze stands in the
+database: a write transaction that begins after it is refused, one that began before is waited for by the lock.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,12 +15,15 @@ from filelock import FileLock
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
+from core.clock import Clock, now_us
 from core.durability import make_durable_directory, sync
 from core.errors import Unavailable
+from core.records.frozen import Freeze, Phase, read_freeze, refuse_frozen, write_freeze
 from core.records.schema import Kind, migrate
 from core.records.turns import WriteTurns
 
 _BUSY_TIMEOUT_S = 30
+_READERS_WAIT_MS = 200  # many times longer than a search reads
 _CACHE_KIB = 8_192
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
@@ -34,17 +39,70 @@ _PRAGMAS = (
 class Database:
     """A record database with its transactions."""
 
-    def __init__(self, engine: Engine, turns: WriteTurns) -> None:
+    def __init__(self, engine: Engine, kind: Kind, turns: WriteTurns, clock: Clock) -> None:
         self.engine = engine
+        self.kind = kind
         self._write_engine = engine.execution_options(ostraka_write=True)
         self._turns = turns
+        self._clock = clock
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, finishing: bool = False) -> Iterator[Connection]:
         """Yield a connection inside a write transaction; commit durably, or roll back on an exception.
 
-        Raises ``Unavailable`` when the store cannot be written (locked for too long, disk full).
+        ``finishing`` is for the end of work that was begun before: a freeze waits for it. Raises ``Frozen`` while
+        the server is frozen, ``Unavailable`` when the store cannot be written (locked for too long, disk full).
         """
+        with self._writing() as connection:
+            refuse_frozen(connection, self.kind, self._clock(), finishing=finishing)
+            yield connection
+
+    def freeze(self) -> Freeze:
+        """Return the freeze that holds now."""
+        with self.read() as connection:
+            return read_freeze(connection, self.kind).at(self._clock())
+
+    def set_freeze(self, freeze: Freeze) -> None:
+        """Put a freeze in force, or end it; once it is in force, every write before it has been committed."""
+        with self._writing() as connection:
+            write_freeze(connection, self.kind, freeze, self._clock())
+
+    @property
+    def frozen(self) -> bool:
+        """Whether no work may begin."""
+        return self.freeze().phase is not Phase.OPEN
+
+    def settle(self) -> None:
+        """Empty the write-ahead log, however long it takes: a copy of the database file alone is then complete.
+
+        Raises ``Unavailable`` when readers do not let go of the log.
+        """
+        deadline = time.monotonic() + _BUSY_TIMEOUT_S
+        while not self.checkpoint():
+            if time.monotonic() > deadline:
+                raise Unavailable("the record store is being read without a pause; try again", code="store_busy")
+        sync(Path(str(self.engine.url.database)))
+
+    def checkpoint(self) -> bool:
+        """Empty the write-ahead log, so that erased pages leave it too; ``False`` while readers hold it back.
+
+        Writers wait meanwhile, so that readers are given a moment only. Raises ``Unavailable``.
+        """
+        if self.engine.dialect.name != "sqlite":
+            return True
+        with self._turns.take(), self._translated():
+            connection = self.engine.raw_connection()
+            cursor = connection.cursor()
+            try:
+                cursor.execute(f"PRAGMA busy_timeout={_READERS_WAIT_MS}")
+                busy, *_ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_S * 1_000}")
+                connection.close()
+        return not busy
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
         with self._turns.take(), self._translated(), self._write_engine.begin() as connection:
             yield connection
 
@@ -70,7 +128,7 @@ class Database:
         self._turns.close()
 
 
-def open_database(path: Path, kind: Kind) -> Database:
+def open_database(path: Path, kind: Kind, clock: Clock = now_us) -> Database:
     """Open the SQLite database at ``path``, creating it or migrating its schema under a lock first.
 
     Raises ``ConfigurationError`` when its schema is newer than this server.
@@ -92,7 +150,7 @@ def open_database(path: Path, kind: Kind) -> Database:
             engine.dispose()
             raise
         sync(path.parent)
-    return Database(engine, WriteTurns(path.with_suffix(".turn"), _BUSY_TIMEOUT_S))
+    return Database(engine, kind, WriteTurns(path.with_suffix(".turn"), _BUSY_TIMEOUT_S), clock)
 
 
 def _configure(dbapi_connection: Any, _record: object) -> None:

@@ -4,9 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from core.records.tables import State, memories
-
-PURGE_DEADLINE_S = 3_600  # masked rows leave the shards within this time
+from core.records.tables import State, deletions, memories
 
 
 @dataclass(frozen=True)
@@ -36,11 +34,23 @@ def masked_rows(connection: Connection, namespace_id: int) -> dict[int, Masked]:
     }
 
 
-def purge_overdue(connection: Connection, namespace_id: int, now: int) -> bool:
-    """Say whether a deleted row has been masked for longer than the purge deadline."""
-    oldest = connection.execute(
-        select(func.min(memories.c.deleted_at)).where(
-            memories.c.namespace_id == namespace_id, memories.c.overlay, memories.c.state == State.DELETED
+def purge_overdue(connection: Connection, namespace_id: int, now: int, purge_us: int) -> bool:
+    """Say whether shards must be rewritten now, so that every deleted row leaves them by its deadline.
+
+    Half of the time is over: the other half is for building, for readers of the replaced shards, and for trouble.
+    Rows that nobody deleted, whose time ran out, have no receipt that names a deadline: they get ``purge_us``.
+    """
+    promised = (deletions.c.created_at + deletions.c.purge_due_at) // 2
+    begins_at = func.coalesce(promised, memories.c.deleted_at + purge_us // 2)
+    found = connection.execute(
+        select(memories.c.id)
+        .outerjoin(deletions, deletions.c.id == memories.c.deletion_id)
+        .where(
+            memories.c.namespace_id == namespace_id,
+            memories.c.overlay,
+            memories.c.state == State.DELETED,
+            begins_at <= now,
         )
-    ).scalar()
-    return oldest is not None and now - oldest >= PURGE_DEADLINE_S * 1_000_000
+        .limit(1)
+    ).first()
+    return found is not None

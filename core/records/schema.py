@@ -1,24 +1,32 @@
 """Schema versions: Alembic migrations, one line of revisions for each kind of database.
 
-Alembic is imported only when there is something to migrate: it costs a start 10 MB that it need not pay.
+A database that holds something is copied before it is migrated, and a migration is one transaction: one that fails
+leaves it as it was. Alembic is imported only when there is something to migrate: it costs a start 10 MB that it need
+not pay.
 """
 
 from pathlib import Path
 from typing import Final, Literal
 
+import structlog
 from sqlalchemy import Engine, inspect, text
 
+from core.durability import sync
 from core.errors import ConfigurationError
+from core.records.copying import copy_database
 
 Kind = Literal["control", "company"]
 HEADS: Final[dict[Kind, str]] = {"control": "control_0002", "company": "company_0002"}
 _SCRIPTS = Path(__file__).parent / "migrations"
 
+log = structlog.get_logger()
+
 
 def migrate(engine: Engine, kind: Kind) -> None:
     """Bring the database to this server's schema. The caller holds the migration lock.
 
-    Raises ``ConfigurationError`` when the schema is one that this server does not know.
+    Raises ``ConfigurationError`` when the schema is one that this server does not know, ``Unavailable`` when there is
+    no room for the copy.
     """
     found = _revision(engine)
     if found == HEADS[kind]:
@@ -29,7 +37,23 @@ def migrate(engine: Engine, kind: Kind) -> None:
             f"the {kind} database has schema {found}, this server knows up to {HEADS[kind]}; "
             "start the newer server, or restore a backup made before its migration"
         )
+    if found is not None:
+        _keep_copy(engine, kind)
     _upgrade(engine, kind)
+
+
+def _keep_copy(engine: Engine, kind: Kind) -> None:
+    """Copy the database to a file beside it, named for what it was before; one of an attempt that failed makes room."""
+    if engine.dialect.name != "sqlite":
+        return
+    source = Path(str(engine.url.database))
+    target = source.with_name(f"{source.name}.before-{HEADS[kind]}")
+    partial = target.with_name(f"{target.name}.partial")
+    partial.unlink(missing_ok=True)
+    copy_database(source, partial)
+    partial.rename(target)
+    sync(target.parent)
+    log.warning("schema_upgrade", database=kind, schema=HEADS[kind], copy=str(target))
 
 
 def _revision(engine: Engine) -> str | None:

@@ -7,7 +7,7 @@ live; a worker that was overtaken gets ``StaleGeneration`` and its blob is garba
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
@@ -73,6 +73,8 @@ class Waiting:
     bulk_coming: bool  # more bulk rows of this namespace are still to be embedded
 
 
+LISTED: Final = [column for column in shards.c if column is not shards.c.members]
+
 # Built once: every search asks for it.
 _STATE = select(namespaces.c.generation, namespaces.c.overlay_version, namespaces.c.fingerprint).where(
     namespaces.c.id == bindparam("namespace"), namespaces.c.deleted_at.is_(None)
@@ -97,25 +99,19 @@ def fingerprints(connection: Connection, namespace_id: int) -> set[str]:
 
 def live_shards(connection: Connection, namespace_id: int) -> list[ShardRecord]:
     """Return the live shards of a namespace, oldest first; the tail, if there is one, has tier 0."""
-    listed = [column for column in shards.c if column is not shards.c.members]
     rows = connection.execute(
-        select(*listed)
+        select(*LISTED)
         .where(shards.c.namespace_id == namespace_id, shards.c.retired_at.is_(None))
         .order_by(shards.c.id)
     )
-    return [
-        ShardRecord(
-            row.id,
-            row.public_id,
-            row.tier,
-            row.rows,
-            row.bytes,
-            row.fingerprint,
-            row.created_at,
-            row.quarantined_at,
-        )
-        for row in rows
-    ]
+    return [shard_record(row) for row in rows]
+
+
+def shard_record(row: Row[Any]) -> ShardRecord:
+    """Return what ``LISTED`` columns say of a shard."""
+    return ShardRecord(
+        row.id, row.public_id, row.tier, row.rows, row.bytes, row.fingerprint, row.created_at, row.quarantined_at
+    )
 
 
 def waiting_namespaces(connection: Connection) -> list[Waiting]:
@@ -130,9 +126,20 @@ def waiting_namespaces(connection: Connection) -> list[Waiting]:
     for namespace_id in sorted({row[0] for row in rows}):
         bulk, oldest = counts.get((namespace_id, Lane.BULK), (0, None))
         interactive, _ = counts.get((namespace_id, Lane.INTERACTIVE), (0, None))
-        coming = bulk > 0 and _has_pending_bulk(connection, namespace_id)
+        coming = bulk > 0 and has_bulk(connection, namespace_id, State.PENDING)
         result.append(Waiting(namespace_id, interactive, bulk, oldest, coming))
     return result
+
+
+def has_bulk(connection: Connection, namespace_id: int, *states: State) -> bool:
+    """Say whether bulk rows of a namespace are in one of the states; by default, on their way."""
+    for state in states or (State.PENDING, State.EMBEDDED):  # one at a time: each state has an index of its own
+        statement = select(memories.c.id).where(
+            memories.c.state == state, memories.c.lane == Lane.BULK, memories.c.namespace_id == namespace_id
+        )
+        if connection.execute(statement.limit(1)).first() is not None:
+            return True
+    return False
 
 
 def embedded_ids(connection: Connection, namespace_id: int, lanes: Iterable[Lane], limit: int) -> list[int]:
@@ -237,13 +244,6 @@ def fail_rows(connection: Connection, rows: Iterable[int], reason: str, now: int
             .values(state=State.FAILED, error=reason, lease=None, lease_until=None)
         )
     finish_jobs(connection, rows, now)
-
-
-def _has_pending_bulk(connection: Connection, namespace_id: int) -> bool:
-    statement = select(memories.c.id).where(
-        memories.c.state == State.PENDING, memories.c.lane == Lane.BULK, memories.c.namespace_id == namespace_id
-    )
-    return connection.execute(statement.limit(1)).first() is not None
 
 
 def _advance(connection: Connection, namespace_id: int, base: int, added: NewShard | None) -> None:

@@ -157,6 +157,12 @@ deletions = Table(
     Column("finished_at", BigInteger),
     Column("purge_due_at", BigInteger, nullable=False),
     Column("purged_at", BigInteger),
+    Index(
+        "ix_deletions_unpurged",
+        "id",
+        sqlite_where=text("purged_at IS NULL"),
+        postgresql_where=text("purged_at IS NULL"),
+    ),
     sqlite_autoincrement=True,
 )
 

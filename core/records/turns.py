@@ -26,11 +26,14 @@ class WriteTurns:
         self._threads = threading.Lock()
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._timeout_s = timeout_s
+        self._closed = False
 
     @contextmanager
     def take(self) -> Iterator[None]:
-        """Hold the turn. Raises ``Unavailable`` when another process keeps it for too long."""
+        """Hold the turn. Raises ``Unavailable`` when another process keeps it for too long, or after ``close``."""
         with self._threads:
+            if self._closed:
+                raise Unavailable("the record store is closed", code="stopping")
             self._wait()
             try:
                 yield
@@ -38,8 +41,11 @@ class WriteTurns:
                 fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Let go of the file."""
-        os.close(self._descriptor)
+        """Let go of the file, once: the number of a closed descriptor may be another file's by now."""
+        with self._threads:
+            if not self._closed:
+                os.close(self._descriptor)
+            self._closed = True
 
     def _wait(self) -> None:
         deadline = time.monotonic() + self._timeout_s

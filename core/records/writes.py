@@ -87,7 +87,7 @@ class _Batch:
     def add(self, request: WriteRequest) -> Accepted:
         if request.idempotency:
             self.flush()
-            if earlier := _repeat(self.connection, request):
+            if earlier := find_repeat(self.connection, request.namespace, request.idempotency):
                 return earlier
         public_ids = [item.id or new_id("mem") for item in request.items]
         job_id, public_job = self.job, new_id("job")
@@ -233,12 +233,15 @@ def _check_namespaces(connection: Connection, requests: Sequence[WriteRequest]) 
         raise NotFound("the namespace was deleted meanwhile; write again to create it anew", field="namespace")
 
 
-def _repeat(connection: Connection, request: WriteRequest) -> Accepted | None:
-    assert request.idempotency is not None  # noqa: S101 - for the type checker; the caller looked
-    row = connection.execute(select(jobs).where(jobs.c.idempotency == request.idempotency.handle)).first()
+def find_repeat(connection: Connection, namespace: Namespace, idempotency: Idempotency) -> Accepted | None:
+    """Return what an earlier request with this key was answered, or ``None`` when there was none.
+
+    Raises ``Conflict`` when the key was used for another request.
+    """
+    row = connection.execute(select(jobs).where(jobs.c.idempotency == idempotency.handle)).first()
     if row is None:
         return None
-    if row.request_hash != request.idempotency.request_hash:
+    if row.request_hash != idempotency.request_hash:
         raise Conflict("this idempotency key was used for another request; use a new key", field="Idempotency-Key")
-    kept = orjson.loads(request.namespace.key.open_row(row.sealed_answer, "jobs", row.id, "answer"))
+    kept = orjson.loads(namespace.key.open_row(row.sealed_answer, "jobs", row.id, "answer"))
     return Accepted(row.public_id, kept["ids"], kept["answer"], repeated=True)

@@ -12,11 +12,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import structlog
 from sqlalchemy import Connection, Row
 
 from core import limits
 from core.embedding.runtime import Embedder, Vectors
-from core.errors import Conflict, NotFound
+from core.errors import Conflict, IntegrityError, NotFound
 from core.records.company import CompanyRecords, Namespace
 from core.records.overlay import Masked, masked_rows
 from core.records.reading import view
@@ -31,6 +32,8 @@ from core.search.stopwatch import Stopwatch
 from core.search.visibility import matches, visible
 from core.shards.attributes import Attributes
 from core.shards.sessions import NO_SESSION, NONE, neighbours
+
+log = structlog.get_logger()
 
 _EXCLUDED_MAX = 1_000  # ids a text query passes over one by one; beyond it the allowed ones are listed
 
@@ -63,12 +66,13 @@ class QueryService:
         self._ranking = ranking
         self._text_arms = text_arms
         self._overlays: dict[int, tuple[int, Mapping[int, Masked]]] = {}
+        self.refused = 0  # rows passed over since this process started, because they do not open
 
     def search(self, namespace: Namespace, request: SearchRequest) -> Answer:
         """Answer a search.
 
         Raises ``NotFound`` when the namespace was deleted, ``Conflict`` when it was indexed with another model,
-        ``Unavailable`` when the cache is full, ``IntegrityError`` when stored bytes are not what was written.
+        ``Unavailable`` when the cache is full. Rows whose bytes are not what was written are passed over and logged.
         """
         clock = Stopwatch()
         now = self._records.clock()
@@ -82,6 +86,9 @@ class QueryService:
                 fused, vectors = self._rank(run, request, clock)
                 with clock("hydrate"):
                     hits = run.hydrate(connection, namespace, fused, vectors)
+        if run.refused:
+            log.error("rows_refused", reason=IntegrityError.code, rows=run.refused, namespace=namespace.public_id)
+            self.refused += run.refused
         return Answer(hits, state.generation, clock.parts)
 
     def _rank(self, run: "_Run", request: SearchRequest, clock: Stopwatch) -> tuple[Fused, Vectors | None]:
@@ -134,6 +141,7 @@ class _Run:
         self._ranking = ranking
         self._clock = clock
         self._arms: dict[str, Arm] = {}
+        self.refused = 0
         with clock("filter"):
             self._masks = [visible(shard, overlay, request.scope, now) for shard in snapshot.shards]
 
@@ -211,7 +219,7 @@ class _Run:
     def hydrate(
         self, connection: Connection, namespace: Namespace, fused: Fused, vectors: Vectors | None
     ) -> Sequence[Hit]:
-        """Open the rows of the best candidates until ``limit`` stand; each is authenticated."""
+        """Open the rows of the best candidates until ``limit`` stand; each is authenticated, or passed over."""
         hits: list[Hit] = []
         seen: set[int] = set()
         for start in range(0, len(fused[0]), self._request.limit):
@@ -221,11 +229,15 @@ class _Run:
                 {} if self._request.scope.as_of is not None else fetch_successors(connection, namespace.id, rows)
             )
             for offset, id_ in enumerate(ids):
-                row = self._standing(rows.get(id_), forwarded, namespace)
-                if row is None or row.id in seen:
+                try:
+                    row = self._standing(rows.get(id_), forwarded, namespace)
+                    if row is None or row.id in seen:
+                        continue
+                    hits.append(self._hit(namespace, row, id_, float(fused[1][start + offset]), vectors))
+                except IntegrityError:  # one row that was tampered with must not take the others with it
+                    self.refused += 1
                     continue
                 seen.add(row.id)
-                hits.append(self._hit(namespace, row, id_, float(fused[1][start + offset]), vectors))
                 if len(hits) == self._request.limit:
                     return hits
         return hits
@@ -239,7 +251,8 @@ class _Run:
         as_of = self._request.scope.as_of
         if row.closed_at is not None and (as_of is None or row.closed_at <= as_of):
             while row is not None and row.closed_by is not None:
-                row = forwarded.get(row.closed_by)
+                # A successor is younger; a column that was tampered with must not lead in a circle.
+                row = forwarded.get(row.closed_by) if row.closed_by > row.id else None
             if row is None or row.closed_at is not None or not self._allows(namespace, row):
                 return None
         gone = row.state == State.DELETED or row.sealed is None

@@ -2,21 +2,22 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import Connection
 
 from core.ids import new_id
 from core.records.company import Namespace
-from core.records.shardlist import live_shards
-from core.shards.blobs import LocalBlobs
+from core.records.shardlist import ShardRecord, live_shards
 from core.shards.cache import ShardCache
-from core.shards.opening import open_shard
 from core.shards.postings_view import TextView
 from core.shards.reader import OpenShard
 
 OPEN_MAX = 64  # namespaces a process keeps open: each costs a watcher thread
+
+# Opens a shard without evicting others by their public ids; none where nothing of it is left.
+Opener = Callable[[Namespace, ShardRecord, Collection[str]], OpenShard | None]
 
 
 class Snapshot:
@@ -33,8 +34,8 @@ class Snapshot:
 class SnapshotStore:
     """Keeps recently used snapshots open; an older one is closed when its last search is done."""
 
-    def __init__(self, blobs: LocalBlobs, cache: ShardCache) -> None:
-        self._blobs = blobs
+    def __init__(self, opener: Opener, cache: ShardCache) -> None:
+        self._opener = opener
         self._cache = cache
         self._open: OrderedDict[int, Snapshot] = OrderedDict()
         self._lock = threading.Lock()
@@ -44,7 +45,7 @@ class SnapshotStore:
     def at(self, connection: Connection, namespace: Namespace, generation: int) -> Iterator[Snapshot]:
         """Yield the snapshot of a generation that ``connection``'s transaction sees.
 
-        Raises ``IntegrityError`` when a shard cannot be opened, ``Unavailable`` when the cache is full.
+        Raises what the opener raises; ``Unavailable`` when the cache is full.
         """
         snapshot = self._borrow(namespace.id, generation) or self._make(connection, namespace, generation)
         try:
@@ -98,11 +99,8 @@ class SnapshotStore:
         before = self._open.get(namespace.id)
         # A shard that the cache evicted meanwhile is opened anew: its text must be linked once more.
         known = {shard.id: shard for shard in before.shards if shard.text_folder.is_dir()} if before else {}
-        shards = [
-            known.get(record.public_id)
-            or open_shard(self._cache, self._blobs, namespace.key, record.public_id, record.fingerprint, names)
-            for record in records
-        ]
+        opened = [known.get(record.public_id) or self._opener(namespace, record, names) for record in records]
+        shards = [shard for shard in opened if shard is not None]
         view = self._cache.own / new_id("view")
         return Snapshot(generation, shards, TextView.open(view, [shard.text_folder for shard in shards]))
 

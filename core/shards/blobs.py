@@ -4,18 +4,30 @@
 seam does: a put returns only when the bytes and the directory entry are on the disk.
 """
 
+import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import obstore
+from obstore.exceptions import BaseError
 from obstore.store import LocalStore
 
 from core.durability import make_durable_directory, sync
-from core.errors import IntegrityError
+from core.errors import IntegrityError, Unavailable
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of the blob store: a blob, or what is left of a put that was cut off. Times in microseconds."""
+
+    name: str
+    modified_at: int
 
 
 class LocalBlobs:
-    """Sealed files below one directory."""
+    """Sealed files below one directory. A disk that fails raises ``Unavailable``."""
 
     def __init__(self, root: Path) -> None:
         make_durable_directory(root)
@@ -23,35 +35,63 @@ class LocalBlobs:
         self._store = LocalStore(str(root))
 
     def put(self, name: str, chunks: Iterable[bytes]) -> int:
-        """Store a blob durably; return its size in bytes."""
+        """Store a blob durably; return its size in bytes. Raises ``Unavailable``; then nobody may list it."""
         sized = _Counted(chunks)
-        obstore.put(self._store, name, sized, use_multipart=True)
-        path = self._root / name
-        sync(path)
-        for folder in path.relative_to(self._root).parents:
-            sync(self._root / folder)
+        with _translated("written"):
+            obstore.put(self._store, name, sized, use_multipart=True)
+            path = self._root / name
+            sync(path)
+            for folder in path.relative_to(self._root).parents:
+                sync(self._root / folder)
         return sized.size
 
     def get(self, name: str) -> Iterator[bytes]:
-        """Yield a blob's bytes. Raises ``IntegrityError`` when it is missing."""
+        """Yield a blob's bytes. Raises ``IntegrityError`` when it is missing, ``Unavailable`` when it is unreadable."""
         try:
-            for chunk in obstore.get(self._store, name).stream(min_chunk_size=1 << 20):
-                yield bytes(chunk)
+            with _translated("read"):
+                for chunk in obstore.get(self._store, name).stream(min_chunk_size=1 << 20):
+                    yield bytes(chunk)
         except FileNotFoundError:
-            raise IntegrityError(f"shard {Path(name).stem} is missing from the blob store") from None
+            raise IntegrityError(
+                f"shard {Path(name).stem} is missing from the blob store", code="shard_missing"
+            ) from None
 
     def delete(self, name: str) -> None:
-        """Remove a blob; removing one that is gone is no error."""
-        try:
-            obstore.delete(self._store, name)
-        except FileNotFoundError:
-            return
+        """Remove a blob, or the rest of a put; removing one that is gone is no error. Raises ``Unavailable``."""
+        with _translated("removed"), suppress(FileNotFoundError):
+            (self._root / name).unlink()
+
+    def size(self, name: str) -> int | None:
+        """Return the bytes of a blob, none when it is missing. Raises ``Unavailable``."""
+        with _translated("found"), suppress(FileNotFoundError):
+            return int(obstore.head(self._store, name)["size"])
+        return None
 
     def names(self, prefix: str = "") -> Iterator[str]:
         """Yield the names of all blobs below a prefix."""
         for page in obstore.list(self._store, prefix=prefix or None):
             for entry in page:
                 yield str(entry["path"])
+
+    def files(self) -> Iterator[StoredFile]:
+        """Yield everything that lies there, also what is left of puts that were cut off, which nothing else lists."""
+        for folder, _, names in os.walk(self._root):
+            for path in (Path(folder) / name for name in names):
+                with suppress(FileNotFoundError):  # removed meanwhile
+                    yield StoredFile(path.relative_to(self._root).as_posix(), path.lstat().st_mtime_ns // 1_000)
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Turn what a failing disk raises into ``Unavailable``. A missing file is for the caller to judge."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (BaseError, OSError) as error:
+        raise Unavailable(
+            f"a stored shard could not be {what}: {type(error).__name__}; look at the disk", code="blob_unavailable"
+        ) from None
 
 
 class _Counted:

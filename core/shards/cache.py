@@ -13,6 +13,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -108,6 +109,11 @@ class ShardCache:
         """Remove an opened shard; processes that have it mapped keep their pages until they let go."""
         with self.workspace() as workspace, suppress(FileNotFoundError):
             (self.root / "shards" / shard).rename(workspace / shard)  # at once: nobody opens half a shard
+
+    def idle(self, seconds: float) -> set[str]:
+        """Return the shards that no process has opened for so long; some may still be mapped."""
+        before = time.time() - seconds
+        return {folder.name for folder in (self.root / "shards").iterdir() if _opened_at(folder) <= before}
 
     @contextmanager
     def workspace(self) -> Iterator[Path]:

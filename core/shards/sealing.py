@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from core.crypto.keys import NamespaceKey
-from core.crypto.sealedfile import Purpose, open_to_file, seal_stream
+from core.crypto.sealedfile import Purpose, authenticate, open_to_file, seal_stream
 from core.shards.archive import pack, read_chunks, unpack
 from core.shards.blobs import LocalBlobs
 
@@ -32,7 +32,10 @@ def put_shard(blobs: LocalBlobs, key: NamespaceKey, shard: str, folder: Path, ar
 
 
 def fetch_shard(blobs: LocalBlobs, key: NamespaceKey, shard: str, folder: Path) -> None:
-    """Fetch, authenticate, decrypt and unpack a shard into ``folder`` in tmpfs. Raises ``IntegrityError``."""
+    """Fetch, authenticate, decrypt and unpack a shard into ``folder`` in tmpfs.
+
+    Raises ``IntegrityError`` when it is missing or not what was put, ``Unavailable`` when it cannot be read.
+    """
     archive = folder.with_suffix(".tar")
     open_to_file(
         blobs.get(blob_name(key.namespace, shard)),
@@ -46,3 +49,14 @@ def fetch_shard(blobs: LocalBlobs, key: NamespaceKey, shard: str, folder: Path) 
         unpack(archive, folder)
     finally:
         archive.unlink()
+
+
+def check_shard(blobs: LocalBlobs, key: NamespaceKey, shard: str) -> None:
+    """Read and authenticate a stored shard, keeping nothing of it. Raises as :func:`fetch_shard` does."""
+    authenticate(
+        blobs.get(blob_name(key.namespace, shard)),
+        key=key.file_key,
+        key_version=key.version,
+        purpose=Purpose.SHARD,
+        where=(key.company, key.namespace, shard),
+    )

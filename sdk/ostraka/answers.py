@@ -106,6 +106,80 @@ class Page:
 
 
 @dataclass(frozen=True)
+class Deleted:
+    """A finished deletion: the id of its receipt, the rows erased, and those kept because they could not be opened."""
+
+    deletion_id: str
+    deleted: int
+    refused: int
+
+
+@dataclass(frozen=True)
+class Erased:
+    """Something that is gone."""
+
+    where: str
+    what: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """Something that may still be there; ``until`` is ``None`` where the server does not decide it."""
+
+    where: str
+    until: datetime | None
+    note: str
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """The receipt of a deletion; ``purged`` means that the index files are free of it, too."""
+
+    id: str
+    namespace: str | None
+    kind: Literal["memory", "filter", "session", "namespace"]
+    state: Literal["erasing", "erased", "purged"]
+    rows: int
+    created_at: datetime
+    finished_at: datetime | None
+    purge_due_at: datetime
+    purged_at: datetime | None
+    erased: tuple[Erased, ...]
+    remains: tuple[Remaining, ...]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A memory that could not be made searchable; without an ``id`` it cannot be opened either, ``row`` names it."""
+
+    row: str
+    id: str | None
+    job_id: str
+    namespace: str
+    error: str
+    attempts: int
+    superseded: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class FailurePage:
+    """Some failed memories, oldest first, and the cursor of the next page, if there is one."""
+
+    failures: tuple[Failure, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True)
+class Discarded:
+    """How many failed memories were deleted for good, and the receipts of their deletion."""
+
+    discarded: int
+    deletion_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class JobError:
     """Why some memories of a job failed."""
 
@@ -147,9 +221,9 @@ class Namespace:
 
 @dataclass(frozen=True)
 class Health:
-    """How the server is, and what is wrong where it is degraded."""
+    """How the server is, and what is wrong where it is not healthy; ``degraded``: everything is answered yet."""
 
-    status: Literal["healthy", "degraded"]
+    status: Literal["healthy", "degraded", "unready"]
     version: str
     uptime_seconds: float
     authentication: str

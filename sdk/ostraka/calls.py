@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Unpack
 from urllib.parse import quote
 
-from ostraka.answers import Added, Health, Job, Memory, Namespace, Page, Results, read
+import httpx
+
+from ostraka.answers import Added, Deleted, Deletion, Health, Job, Memory, Namespace, Page, Results, read
 from ostraka.fields import Changes, Conditions, Details, encode, given, query_of
 from ostraka.plans import Plan, Request, ask, deliver
 
@@ -68,9 +70,13 @@ def update(namespace: str, memory_id: str, **changes: Unpack[Changes]) -> Plan[M
     return (yield from ask(request, lambda answer: read(Memory, answer)))
 
 
-def delete(namespace: str, memory_id: str) -> Plan[None]:
-    """Delete a memory with all its versions, for good. Raises ``NotFound``."""
-    yield from deliver(Request("DELETE", _memory(memory_id), query_of(namespace=namespace), repeatable=True))
+def delete(namespace: str, memory_id: str) -> Plan[str | None]:
+    """Delete a memory with all its versions, for good; return the id of the receipt.
+
+    ``None`` when an earlier try did it and its answer was lost. Raises ``NotFound``.
+    """
+    request = Request("DELETE", _memory(memory_id), query_of(namespace=namespace), repeatable=True)
+    return _receipt((yield from deliver(request)))
 
 
 def delete_where(
@@ -79,14 +85,20 @@ def delete_where(
     session: str | None = None,
     tags: Sequence[str] | None = None,
     filter: Mapping[str, Any] | None = None,  # noqa: A002 - the API's name
-) -> Plan[int]:
-    """Delete every memory that matches all the conditions, at least one; return how many rows were erased.
+) -> Plan[Deleted]:
+    """Delete every memory that matches all the conditions, at least one.
 
     Rows include old versions. Not repeated after a lost answer: its number would be wrong. Raises ``OstrakaError``.
     """
     condition = None if filter is None else encode(filter).decode()
     query = query_of(namespace=namespace, session=session, tags=tags, filter=condition)
-    return (yield from ask(Request("DELETE", _MEMORY, query), lambda answer: int(answer["deleted"])))
+    return (yield from ask(Request("DELETE", _MEMORY, query), lambda answer: read(Deleted, answer)))
+
+
+def deletion(deletion_id: str) -> Plan[Deletion]:
+    """Return a deletion's receipt: what was erased where and when, what remains until when. Raises ``NotFound``."""
+    request = Request("GET", f"/v1/deletions/{_segment(deletion_id)}", repeatable=True)
+    return (yield from ask(request, lambda answer: read(Deletion, answer)))
 
 
 def list_page(namespace: str, *, session: str | None = None, limit: int = 100, cursor: str | None = None) -> Plan[Page]:
@@ -119,14 +131,22 @@ def create_namespace(name: str) -> Plan[Namespace]:
     return (yield from ask(request, lambda answer: read(Namespace, answer)))
 
 
-def delete_namespace(name: str) -> Plan[None]:
-    """Destroy a namespace, its content and its key, for good. Raises ``NotFound``."""
-    yield from deliver(Request("DELETE", _namespace(name), repeatable=True))
+def delete_namespace(name: str) -> Plan[str | None]:
+    """Destroy a namespace, its content and its key, for good; return the id of the receipt.
+
+    ``None`` when an earlier try did it and its answer was lost. Raises ``NotFound``.
+    """
+    return _receipt((yield from deliver(Request("DELETE", _namespace(name), repeatable=True))))
 
 
 def health() -> Plan[Health]:
     """Return how the server is; needs no API key. Raises ``Unreachable``, ``ServerError``."""
     return (yield from ask(Request("GET", "/health", repeatable=True), lambda answer: read(Health, answer)))
+
+
+def _receipt(answer: httpx.Response) -> str | None:
+    receipt: str | None = answer.headers.get("Ostraka-Deletion")
+    return receipt
 
 
 def _memory(memory_id: str) -> str:

@@ -6,7 +6,7 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 
 import httpx
 
-from ostraka import bulk, calls, waiting
+from ostraka import bulk, calls, deadletter, waiting
 from ostraka.answers import Memory
 from ostraka.methods import describe_method
 from ostraka.plans import Outcome, Plan, Request
@@ -61,9 +61,13 @@ class Ostraka:
     update = _method(calls.update)
     delete = _method(calls.delete)
     delete_where = _method(calls.delete_where)
+    deletion = _method(calls.deletion)
     history = _method(calls.history)
     job = _method(calls.job)
     wait = _method(waiting.wait)
+    failures = _method(deadletter.failures)
+    retry_failures = _method(deadletter.retry_failures)
+    discard_failures = _method(deadletter.discard_failures)
     namespaces = _method(calls.namespaces)
     namespace = _method(calls.namespace)
     create_namespace = _method(calls.create_namespace)

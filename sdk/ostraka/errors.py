@@ -73,7 +73,12 @@ class Overloaded(OstrakaError):
 
 
 class ServerError(OstrakaError):
-    """The server, or something in front of it, failed or answered what no Ostraka server answers."""
+    """The server, or something in front of it, failed or answered what no Ostraka server answers.
+
+    ``retry_after_s`` says when to come back, where the server does: it is frozen, or its disk is full.
+    """
+
+    retry_after_s: float | None = None
 
 
 class Unreachable(OstrakaError):
@@ -100,8 +105,11 @@ def from_answer(response: httpx.Response) -> OstrakaError:
     problem = _problem(response)
     detail = str(problem.get("detail") or f"the server answered {status} {response.reason_phrase}".rstrip())
     error = kind(detail, code=str(problem.get("code") or "http"), status=status, errors=_faults(problem.get("errors")))
+    asked_s = _retry_after_s(response)
     if isinstance(error, Overloaded):
-        error.retry_after_s = _retry_after_s(response)
+        error.retry_after_s = _RETRY_AFTER_S if asked_s is None else asked_s
+    elif isinstance(error, ServerError):
+        error.retry_after_s = asked_s
     return error
 
 
@@ -119,6 +127,6 @@ def _faults(given: Any) -> list[Fault]:
     return [Fault(str(each.get("field")), str(each.get("detail"))) for each in listed if isinstance(each, dict)]
 
 
-def _retry_after_s(response: httpx.Response) -> float:
+def _retry_after_s(response: httpx.Response) -> float | None:
     given = response.headers.get("retry-after", "")
-    return float(given) if given.isascii() and given.isdigit() else _RETRY_AFTER_S
+    return float(given) if given.isascii() and given.isdigit() else None

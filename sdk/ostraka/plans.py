@@ -104,7 +104,8 @@ def _passing(outcome: Outcome) -> bool:
 def _pause_s(error: errors.OstrakaError, tried: int) -> float:
     """Return the seconds to wait: the server's wish, else growing, and never the same for two clients."""
     backoff: float = BACKOFF_S * 2 ** (tried - 1) * random.uniform(0.5, 1.5)  # noqa: S311 - spreads load, guards nothing
-    return max(backoff, error.retry_after_s) if isinstance(error, errors.Overloaded) else backoff
+    asked_s = error.retry_after_s if isinstance(error, errors.Overloaded | errors.ServerError) else None
+    return max(backoff, asked_s or 0.0)
 
 
 def _error(outcome: Outcome) -> errors.OstrakaError:

@@ -32,6 +32,8 @@ def eventually(look: Callable[[], _T], within_s: float = 60.0, every_s: float = 
 class Process:
     """One ``ostraka`` command on a data directory, with settings and keys of its own."""
 
+    program: tuple[str, ...] = ("-m", "cli.main")
+
     def __init__(self, folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         self.data = folder / "data"
@@ -47,7 +49,7 @@ class Process:
 
     def spawn(self) -> Self:
         with self.log.open("wb") as log:
-            command = [sys.executable, "-m", "cli.main", *self.arguments]
+            command = [sys.executable, *self.program, *self.arguments]
             self._popen = subprocess.Popen(command, env=self.environment, cwd=self.folder, stderr=log, stdout=log)
         return self
 

@@ -45,7 +45,11 @@ def test_a_memory_lives(sdk: Ostraka, namespace: str):
     first, second = sdk.history(namespace, added.id)
     assert (first.version, first.closed_at is None, second.closed_at) == (1, False, None)
 
-    sdk.delete(namespace, added.id)
+    receipt = sdk.delete(namespace, added.id)
+    assert receipt is not None
+    deletion = sdk.deletion(receipt)
+    assert (deletion.namespace, deletion.kind, deletion.rows) == (namespace, "memory", 2)
+    assert deletion.erased[0].where == "record store"
     with pytest.raises(NotFound) as caught:
         sdk.get(namespace, added.id)
     assert (caught.value.status, caught.value.code) == (404, "not_found")
@@ -79,7 +83,7 @@ def test_many_are_found_by_every_condition(sdk: Ostraka, namespace: str):
     assert [each.id for each in window] == ["own-1"]
 
     assert [memory.id for memory in sdk.list(namespace, page_size=1)] == [f"own-{number}" for number in range(4)]
-    assert sdk.delete_where(namespace, session="even", filter={"number": 0}) == 1
+    assert sdk.delete_where(namespace, session="even", filter={"number": 0}).deleted == 1
     assert [memory.id for memory in sdk.list(namespace)] == ["own-1", "own-2", "own-3"]
 
 
@@ -89,7 +93,7 @@ def test_every_name_goes_there_and_back(sdk: Ostraka, namespace: str, name: str)
     assert sdk.namespace(f"{namespace} {name}").name == f"{namespace} {name}"
     assert sdk.get(f"{namespace} {name}", name).id == name
     assert [memory.id for memory in sdk.list(f"{namespace} {name}", session=name)] == [name]
-    assert sdk.delete_where(f"{namespace} {name}", session=name, tags=[name]) == 1
+    assert sdk.delete_where(f"{namespace} {name}", session=name, tags=[name]).deleted == 1
 
 
 def test_the_same_call_with_the_same_key_is_one_write(sdk: Ostraka, namespace: str):
@@ -111,7 +115,10 @@ def test_a_namespace_lives(sdk: Ostraka, namespace: str):
     assert (created.name, created.memories) == (namespace, 0)
     assert namespace in {each.name for each in sdk.namespaces()}
     assert sdk.namespace(namespace).id == created.id
-    sdk.delete_namespace(namespace)
+    receipt = sdk.delete_namespace(namespace)
+    assert receipt is not None
+    deletion = sdk.deletion(receipt)
+    assert (deletion.namespace, deletion.kind) == (None, "namespace")
     with pytest.raises(NotFound):
         sdk.namespace(namespace)
 

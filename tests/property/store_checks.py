@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from core.errors import NotFound
+from core.records.ledger import audit_ledger, read_ledger
 from core.records.reading import get_history, get_memory, list_memories
 from core.records.shardlist import live_shards
 from core.search.request import Scope, SearchRequest
@@ -16,10 +17,17 @@ class StoreChecks:
     """Needs ``model``, ``now``, ``records``, ``tenant`` and ``runtime``."""
 
     def everything_is_found_and_nothing_else(self) -> None:
+        self.check_ledger()
         for name, rows in self.model.namespaces.items():
             self.check_reading(name, rows)
             self.check_searches(name, rows)
             self.check_shards(name, rows)
+
+    def check_ledger(self) -> None:
+        with self.records.database.read() as connection:
+            ledger = read_ledger(connection)
+            assert ledger == audit_ledger(connection)
+        assert {namespace: balance.imbalance for namespace, balance in ledger.items()} == dict.fromkeys(ledger, 0)
 
     def check_reading(self, name, rows) -> None:
         namespace = self.records.namespace(name)

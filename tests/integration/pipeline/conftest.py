@@ -193,6 +193,13 @@ def server(open_server: Opener) -> Server:
 
 
 @pytest.fixture
+def small_batches(open_server: Opener, server_settings: Settings) -> Server:
+    """A server whose embed worker claims eight rows at a time."""
+    embeddings = server_settings.embeddings.model_copy(update={"batch_size": 8})
+    return open_server(server_settings.model_copy(update={"embeddings": embeddings}))
+
+
+@pytest.fixture
 def restart(open_server: Opener) -> Callable[[Server], Server]:
     """Stop a server and start one on the same data."""
 

@@ -4,9 +4,10 @@ import pytest
 
 from core import limits
 from core.pipeline.maintenance import READER_GRACE_S
-from core.records.overlay import PURGE_DEADLINE_S
 from core.records.tables import Lane, memories
+from core.settings import Storage
 
+PURGE_S = Storage().purge_s
 WORDS = ["amber", "basalt", "cobalt", "dolomite", "emerald", "flint", "garnet", "halite"]
 
 
@@ -121,7 +122,7 @@ def test_a_single_deleted_row_leaves_the_shards_within_the_deadline(layered):
     layered.maintain()
     assert gone in layered.held()  # not worth a rewrite yet
 
-    layered.clock.advance(PURGE_DEADLINE_S)
+    layered.clock.advance(PURGE_S)
     layered.maintain()
 
     assert gone not in layered.held()
@@ -134,7 +135,7 @@ def test_the_tail_is_purged_too(server):
     server.settle()
     [gone] = server.row_ids("s3")
     server.delete("s3")
-    server.clock.advance(PURGE_DEADLINE_S)
+    server.clock.advance(PURGE_S)
 
     server.maintain()
 
@@ -162,7 +163,7 @@ def test_maintenance_ends_while_an_update_waits_to_be_embedded(server):
     server.write({**stone(1), "content": "rewritten"})
 
     server.maintain()  # the old row must stay masked until its successor is indexed; rewriting cannot change that
-    server.clock.advance(PURGE_DEADLINE_S)
+    server.clock.advance(PURGE_S)
     server.maintain()
 
     assert server.contents("marker-1") == ["rewritten"]

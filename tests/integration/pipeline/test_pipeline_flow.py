@@ -55,7 +55,7 @@ def test_work_whose_ring_was_lost_is_found(server):
     accepted = server.write(*FACTS)
 
     for queue in (EMBED, EMBED_BULK, INDEX, MAINTAIN):
-        server.runtime.catch_up(queue)
+        server.runtime.catch_up(queue, server.company)
 
     assert server.job(accepted).state == "indexed"
 

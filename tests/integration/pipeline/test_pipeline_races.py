@@ -6,9 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import func, select
 
-from core.embedding.runtime import Embedder
 from core.records import shardlist
-from core.records.tables import Lane, leases, memories
+from core.records.tables import leases, memories
 from core.search.request import SearchRequest
 
 
@@ -220,81 +219,3 @@ def test_a_killed_index_worker_holds_nobody_up_for_longer_than_its_lease(server)
     server.clock.advance(60)
     server.index()
     assert server.states()["indexed"] == 1
-
-
-def test_a_killed_embed_worker_gives_its_rows_back_after_the_lease(server):
-    from core.records.claims import claim_pending
-
-    accepted = server.write(note(1), note(2))
-    with server.records.database.write() as connection:
-        claim_pending(connection, Lane.INTERACTIVE, now=server.clock(), lease_us=60_000_000, limit=9)
-
-    server.settle()
-    assert server.job(accepted).state == "pending"
-    server.clock.advance(60)
-    server.runtime.catch_up("embed")
-    server.index()
-    assert server.job(accepted).state == "indexed"
-
-
-def test_an_embed_worker_that_fails_gives_every_row_back_at_once(open_server, server_settings, monkeypatch):
-    """Also those of the batch that it had claimed ahead."""
-    embeddings = server_settings.embeddings.model_copy(update={"batch_size": 3})
-    server = open_server(server_settings.model_copy(update={"embeddings": embeddings}))
-    accepted = server.write(*(note(number) for number in range(9)))
-    with monkeypatch.context() as broken:
-        broken.setattr(Embedder, "embed_passages", lambda *_, **__: die())
-        with pytest.raises(Died):
-            server.embed()
-
-    assert leased(server) == 0
-    server.settle()
-    assert server.job(accepted).state == "indexed"
-
-
-def test_a_text_that_the_model_cannot_take_fails_alone(server, monkeypatch):
-    accepted = server.write(*(note(number) for number in range(8)))
-    embed = Embedder.embed_passages
-
-    def choke(embedder, texts, **how):
-        if any("Note 5" in text for text in texts):
-            raise ValueError("cannot read this")
-        return embed(embedder, texts, **how)
-
-    with monkeypatch.context() as broken:
-        broken.setattr(Embedder, "embed_passages", choke)
-        server.settle()
-
-    view = server.job(accepted)
-    assert (view.state, view.indexed, view.errors) == ("failed", 7, [{"code": "embedding_failed", "memories": 1}])
-    server.check()
-
-
-@pytest.mark.parametrize("texts", [1, 8])
-def test_a_model_that_is_out_of_order_for_a_while_fails_nobody(server, monkeypatch, texts):
-    accepted = server.write(*(note(number) for number in range(texts)))
-
-    def out_of_order(*_, **__):
-        raise RuntimeError("no memory left")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(Embedder, "embed_passages", out_of_order)
-        with pytest.raises(RuntimeError):
-            server.embed()
-
-    assert leased(server) == 0
-    server.settle()
-    assert server.job(accepted).state == "indexed"
-
-
-def test_a_memory_that_kills_its_worker_ends_as_failed(server, monkeypatch):
-    accepted = server.write(note(1))
-    with monkeypatch.context() as broken:
-        broken.setattr(Embedder, "embed_passages", lambda *_, **__: die())
-        for _ in range(server.runtime.settings.queue.attempts_max):
-            with pytest.raises(Died):
-                server.embed()
-    server.embed()
-    view = server.job(accepted)
-    assert (view.state, view.errors) == ("failed", [{"code": "attempts_exhausted", "memories": 1}])
-    assert server.search("harbour") == []

@@ -20,11 +20,13 @@ def claim_everything(environment: dict[str, str], start: Barrier, results: "Queu
     while True:
         with records.database.write() as connection:
             now = records.clock()
-            _, rows = claim_pending(connection, Lane.INTERACTIVE, now=now, lease_us=3_600_000_000, limit=3)
-        if not rows:
+            claim = claim_pending(
+                connection, Lane.INTERACTIVE, now=now, lease_us=3_600_000_000, limit=3, attempts_max=5
+            )
+        if not claim.rows:
             break
-        taken += [row.id for row in rows]
-        if len(taken) == len(rows):
+        taken += [row.id for row in claim.rows]
+        if len(taken) == len(claim.rows):
             start.wait()  # nobody goes on before everybody has some
     control.close()
     results.put(taken)

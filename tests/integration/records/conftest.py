@@ -66,10 +66,15 @@ class Desk:
         with self.records.database.write() as connection:
             return commit_writes(connection, requests, self.clock())
 
-    def claim(self, limit: int = 1_000, lane: Lane = Lane.INTERACTIVE, lease_s: float = 60) -> tuple[str, list[int]]:
+    def claim(
+        self, limit: int = 1_000, lane: Lane = Lane.INTERACTIVE, lease_s: float = 60, attempts_max: int = 5, **more: Any
+    ) -> tuple[str, list[int]]:
+        now, lease_us = self.clock(), int(lease_s * 1e6)
         with self.records.database.write() as connection:
-            token, rows = claim_pending(connection, lane, now=self.clock(), lease_us=int(lease_s * 1e6), limit=limit)
-        return token, [row.id for row in rows]
+            claim = claim_pending(
+                connection, lane, now=now, lease_us=lease_us, limit=limit, attempts_max=attempts_max, **more
+            )
+        return claim.token, [row.id for row in claim.rows]
 
     def store(self, token: str, rows: list[int], vector: np.ndarray = VECTOR) -> int:
         sealed = [
@@ -79,9 +84,13 @@ class Desk:
             return store_vectors(connection, token, sealed, MODEL)
 
     def embed(self, lane: Lane = Lane.INTERACTIVE) -> list[int]:
-        token, rows = self.claim(lane=lane)
-        assert self.store(token, rows) == len(rows)
-        return rows
+        """Embed all that can be claimed; those tried before come by themselves."""
+        embedded: list[int] = []
+        while (claimed := self.claim(lane=lane, attempts_max=1_000))[1]:
+            token, rows = claimed
+            assert self.store(token, rows) == len(rows)
+            embedded += rows
+        return embedded
 
     def generation(self, namespace: Namespace) -> int:
         with self.records.database.read() as connection:

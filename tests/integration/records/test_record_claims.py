@@ -11,7 +11,8 @@ from claimant import claim_everything
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.records.claims import claim_pending, count_pending, fail_claimed, has_pending, release_claim
+from core.records.backlog import lane_loads, oldest_pending_at
+from core.records.claims import claim_pending, fail_claimed, has_pending, release_claim
 from core.records.reading import get_job
 from core.records.rows import open_vectors
 from core.records.tables import Lane, State
@@ -32,13 +33,9 @@ def test_a_claim_is_bounded_in_bytes_beyond_its_first_row(desk):
     desk.write(*(str(number) * 1_000 for number in range(6)))
     size = desk.rows(desk.namespace())[0].bytes
 
-    def claim(bytes_max):
-        with desk.records.database.write() as connection:
-            now = desk.clock()
-            _, rows = claim_pending(connection, Lane.INTERACTIVE, now=now, lease_us=1, limit=9, bytes_max=bytes_max)
-        return len(rows)
+    taken = [len(desk.claim(bytes_max=bytes_max)[1]) for bytes_max in (1, 2 * size, 3 * size - 1, 9 * size)]
 
-    assert [claim(1), claim(2 * size), claim(3 * size - 1), claim(9 * size)] == [1, 2, 2, 1]
+    assert taken == [1, 2, 2, 1]
 
 
 def test_a_claim_takes_from_all_namespaces(desk):
@@ -98,24 +95,77 @@ def test_a_replaced_worker_can_neither_fail_nor_release_rows(desk):
 
     with desk.records.database.write() as connection:
         fail_claimed(connection, slow, [row], "integrity", desk.clock())
-        release_claim(connection, slow)
+        release_claim(connection, slow, [row])
 
     assert (desk.row(row).state, desk.row(row).lease) == (State.PENDING, fast)
 
 
 def test_released_rows_come_back_at_once_or_after_a_while(desk):
     desk.write("note")
-    token, _ = desk.claim()
+    token, rows = desk.claim()
     with desk.records.database.write() as connection:
-        release_claim(connection, token)
+        release_claim(connection, token, rows)
     token, rows = desk.claim()
     assert len(rows) == 1
 
     with desk.records.database.write() as connection:
-        release_claim(connection, token, retry_at=desk.clock() + 5_000_000)
+        release_claim(connection, token, rows, retry_at=desk.clock() + 5_000_000)
     assert desk.claim()[1] == []
     desk.clock.advance(5)
     assert desk.claim()[1] == rows
+
+
+def test_rows_are_claimed_with_those_that_were_tried_as_often(desk):
+    desk.write(*(f"note {number}" for number in range(16)))
+    ids = desk.claim(limit=16, lease_s=1)[1]
+    desk.clock.advance(2)
+    desk.write("a late one")
+
+    assert desk.claim(limit=16)[1] == ids[:8]
+    assert desk.claim(limit=16)[1] == ids[8:]
+    assert len(desk.claim(limit=16)[1]) == 1
+
+
+def test_a_row_that_kills_its_worker_takes_ever_fewer_with_it(desk):
+    """The first of 64 does not end, four times; in between, everything that does not ride with it is stored."""
+    desk.write(*(f"note {number}" for number in range(64)))
+    poison = desk.rows(desk.namespace())[0].id
+    rode_along = []
+    for _ in range(5):
+        rows = desk.claim(limit=64, lease_s=60)[1]
+        assert rows[0] == poison
+        rode_along.append(len(rows) - 1)
+        while (claimed := desk.claim(limit=64, lease_s=60))[1]:
+            desk.store(*claimed)
+        desk.clock.advance(61)
+    assert rode_along == [63, 22, 7, 2, 0]
+
+    with desk.records.database.write() as connection:
+        claim = claim_pending(connection, Lane.INTERACTIVE, now=desk.clock(), lease_us=1, limit=64, attempts_max=5)
+        fail_claimed(connection, claim.token, claim.exhausted, "attempts_exhausted", desk.clock())
+    assert claim.exhausted == [poison]
+    assert (desk.row(poison).state, desk.row(poison).attempts) == (State.FAILED, 5)
+    assert {row.state for row in desk.rows(desk.namespace())} == {State.FAILED, State.EMBEDDED}
+
+
+def test_a_claim_of_fresh_rows_leaves_suspects_and_what_comes_behind_them(desk):
+    desk.write("suspect")
+    desk.claim(lease_s=1)
+    desk.clock.advance(2)
+    desk.write("fresh")
+
+    assert desk.claim(fresh_only=True)[1] == []
+    [suspect] = desk.claim()[1]
+    assert desk.claim(fresh_only=True)[1] == [suspect + 2]  # a job has an id, too
+
+
+def test_released_rows_get_their_attempt_back_unless_it_may_have_been_theirs(desk):
+    desk.write("note")
+    for counted, expected in ((False, 0), (True, 1), (False, 1), (True, 2)):
+        token, [row] = desk.claim()
+        with desk.records.database.write() as connection:
+            release_claim(connection, token, [row], counted=counted)
+        assert desk.row(row).attempts == expected
 
 
 def test_failed_rows_end_with_a_reason_and_end_their_job(desk):
@@ -137,8 +187,9 @@ def test_failed_rows_end_with_a_reason_and_end_their_job(desk):
 def test_pending_rows_are_counted_and_seen(desk):
     def pending() -> tuple[bool, int, int | None]:
         with desk.records.database.read() as connection:
-            count, oldest = count_pending(connection, Lane.INTERACTIVE)
-            return has_pending(connection, Lane.INTERACTIVE, desk.clock()), count, oldest
+            count = int(lane_loads(connection, State.PENDING)[Lane.INTERACTIVE].rows)
+            free = has_pending(connection, Lane.INTERACTIVE, desk.clock())
+            return free, count, oldest_pending_at(connection, Lane.INTERACTIVE)
 
     assert pending() == (False, 0, None)
     written = desk.clock()
@@ -195,14 +246,17 @@ def test_a_row_is_stored_exactly_once_by_whoever_holds_it(desk, steps):
     fresh = [row.id for row in desk.rows(desk.namespace())][-4:]
     hands: list[list[tuple[str, list[int]]]] = [[], [], []]
     holder = dict.fromkeys(fresh, ("nobody", 0))
+    tried: Counter[int] = Counter()
     stored: set[int] = set()
     for step, worker in steps:
         if step == "pass":
             desk.clock.advance(40)
         elif step == "claim":
             free = [row for row in fresh if row not in stored and holder[row][1] <= desk.clock()]
-            token, rows = desk.claim(limit=2, lease_s=60)
-            assert rows == free[:2]
+            alike = [row for row in free[:2] if tried[row] == tried[free[0]]]
+            token, rows = desk.claim(limit=2, lease_s=60, attempts_max=1_000)
+            assert rows == (alike if free and tried[free[0]] == 0 else alike[:1])
+            tried.update(rows)
             holder.update(dict.fromkeys(rows, (token, desk.clock() + 60_000_000)))
             hands[worker].append((token, rows))
         elif hands[worker]:

@@ -1,10 +1,10 @@
 """A delete is final at its commit; expiry is a delete that the clock asks for."""
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from core.errors import NotFound
-from core.records.deletion import delete_memory, delete_rows, erase, expire
+from core.records.deletion import delete_memory, erase, expire, with_versions
 from core.records.overlay import masked_rows, purge_overdue
 from core.records.reading import get_history, get_job, get_memory, list_memories
 from core.records.tables import Lane, State, memories
@@ -79,16 +79,17 @@ def test_an_id_can_be_used_again_after_its_delete(desk):
     assert (only.content, only.version) == ("after", 1)
 
 
-def test_rows_are_deleted_with_all_versions_of_their_memories(desk):
+def test_versions_are_those_of_the_same_memory_accepted_before(desk):
     desk.write({"id": "x", "content": "1"}, {"id": "x", "content": "2"}, {"id": "y", "content": "stays"})
-    rows = desk.rows(desk.namespace())
+    first, second, other = desk.rows(desk.namespace())
+    desk.write({"id": "x", "content": "3"})
     desk.write("foreign", namespace="other")
     [foreign] = desk.rows(desk.namespace("other"))
 
-    assert delete_rows(desk.records, desk.namespace(), [rows[1].id, foreign.id]) == 2
+    with desk.records.database.read() as connection:
+        found = with_versions(connection, desk.namespace().id, [second.id, foreign.id], other.id + 1)
 
-    assert [memory.id for memory in list_memories(desk.records, desk.namespace(), after=0, limit=9)] == ["y"]
-    assert desk.row(foreign.id).state == State.PENDING
+    assert found == [first.id, second.id]
 
 
 def test_a_worker_cannot_store_what_was_deleted_meanwhile(desk):
@@ -114,17 +115,36 @@ def test_deletes_are_announced_to_readers(desk):
     assert (masked[second].deleted, masked[second].closed_at, masked[second].forward) == (False, desk.clock(), True)
 
 
-def test_masked_rows_are_overdue_after_the_purge_deadline(desk):
-    desk.write({"id": "x", "content": "1"})
-    delete_memory(desk.records, desk.namespace(), "x")
+@pytest.mark.parametrize("purge_s", [3_600, 100])
+def test_shards_are_rewritten_when_half_of_the_time_promised_is_over(desk, purge_s):
+    desk.records.purge_us = purge_s * 1_000_000
+    desk.write({"id": "x", "content": "1"}, {"id": "y", "content": "its time runs out", "ttl_seconds": 1})
 
     def overdue() -> bool:
         with desk.records.database.read() as connection:
-            return purge_overdue(connection, desk.namespace().id, desk.clock())
+            return purge_overdue(connection, desk.namespace().id, desk.clock(), desk.records.purge_us)
 
+    delete_memory(desk.records, desk.namespace(), "x")
     assert not overdue()
-    desk.clock.advance(3_600)
+    desk.clock.advance(purge_s / 2)
     assert overdue()
+
+    with desk.records.database.write() as connection:
+        connection.execute(update(memories).values(overlay=False))
+    assert expire(desk.records, 10) == 1
+    assert not overdue()
+    desk.clock.advance(purge_s / 2)
+    assert overdue()
+
+
+def test_a_deadline_that_was_promised_is_kept_when_the_setting_changes(desk):
+    desk.records.purge_us = 100_000_000
+    desk.write({"id": "x", "content": "1"})
+    delete_memory(desk.records, desk.namespace(), "x")
+    desk.clock.advance(50)
+
+    with desk.records.database.read() as connection:
+        assert purge_overdue(connection, desk.namespace().id, desk.clock(), 3_600_000_000)
 
 
 def test_a_memory_expires_when_its_time_comes_swept_or_not(desk):

@@ -3,7 +3,10 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from core.records.leases import drop_lease, take_lease
+import pytest
+
+from core.records.counters import read_counter
+from core.records.leases import drop_lease, hold_lease, take_lease
 
 
 def take(desk, name: str = "compact-1", lease_s: float = 60) -> str | None:
@@ -58,3 +61,47 @@ def test_many_threads_one_holder(desk, open_desk):
         with ThreadPoolExecutor(len(desks)) as pool:
             tokens = list(pool.map(race, desks))
         assert sum(token is not None for token in tokens) == 1
+
+
+# --- held for a block ---------------------------------------------------------------------------------
+
+
+def hold(desk, tries: str = ""):
+    return hold_lease(desk.records.database, "compact-1", desk.clock, 60, tries)
+
+
+def tried(desk) -> int:
+    with desk.records.database.read() as connection:
+        return read_counter(connection, "tries")
+
+
+def test_a_lease_is_held_for_a_block_and_given_back_however_it_ends(desk):
+    with hold(desk) as held:
+        assert held is not None
+        assert take(desk) is None
+        with hold(desk) as second:
+            assert second is None
+    with pytest.raises(KeyboardInterrupt), hold(desk):
+        raise KeyboardInterrupt
+    assert take(desk) is not None
+
+
+def test_tries_that_never_ended_are_counted_and_shorten_the_lease(desk):
+    killed = []
+    for deaths in range(3):
+        killed.append(hold(desk, "tries"))
+        held = killed[-1].__enter__()  # and never leaves
+        assert held.deaths == deaths
+        desk.clock.advance(60 / (1 + deaths) - 1)
+        assert take(desk) is None
+        desk.clock.advance(1)
+    with pytest.raises(ValueError, match="a fault"), hold(desk, "tries") as held:
+        raise ValueError("a fault is no death")
+    assert tried(desk) == 3
+
+    with hold(desk, "tries") as held:
+        held.deaths = 0
+    assert tried(desk) == 0
+    for block in killed:
+        block.__exit__(None, None, None)  # those that were only paused wake up, and have no say
+    assert tried(desk) == 0

@@ -1,11 +1,12 @@
 """What an acknowledged write means: durable, versioned, once."""
 
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 from sqlalchemy import func, select
 
-from core.errors import Conflict, NotFound
+from core.errors import Conflict, NotFound, Unavailable
 from core.pipeline.groupcommit import GroupCommitter
 from core.records.reading import get_history, get_memory, list_memories
 from core.records.tables import State, jobs, memories
@@ -241,6 +242,32 @@ class TestGroupCommit:
 
         assert all(future.done() for future in futures)
         assert total(desk, memories) == 20
+
+    def test_a_write_that_comes_while_it_closes_is_committed_or_refused(self, desk, commits, monkeypatch):
+        """It was let in just before the close, and is put into the queue a moment after."""
+        committer, _ = commits
+        let_in, go_on = threading.Event(), threading.Event()
+        put = committer._waiting.put_nowait
+
+        def put_late(item) -> None:
+            let_in.set()
+            go_on.wait(20)
+            put(item)
+
+        monkeypatch.setattr(committer._waiting, "put_nowait", put_late)
+        with ThreadPoolExecutor(2) as pool:
+            submitting = pool.submit(committer.submit, desk.request("just in time"))
+            let_in.wait(20)
+            closing = pool.submit(committer.close)
+            closing_began = wait([closing], timeout=0.2)
+            go_on.set()
+            closing.result(timeout=20)
+            assert submitting.result(timeout=20).result(timeout=20).ids
+        assert not closing_began.done
+        with pytest.raises(Unavailable) as refused:
+            committer.submit(desk.request("too late"))
+        assert refused.value.reason == "stopping"
+        assert total(desk, memories) == 1
 
 
 @pytest.fixture

@@ -107,7 +107,8 @@ def test_deleting_what_matches(client, namespace, at, finished, find, params, le
     ]
     finished(client.post("/v1/memory/bulk", json=rows).json()["job_id"])
     deleted = at("DELETE", params=params)
-    assert (deleted.status_code, deleted.json()) == (200, {"deleted": 4 - len(left)})
+    body = deleted.json()
+    assert (deleted.status_code, body["deleted"], body["refused"]) == (200, 4 - len(left), 0)
     assert {hit["id"] for hit in find("apple", limit=100)} == left
     assert {memory["id"] for memory in at("GET").json()["memories"]} == left
 
@@ -157,4 +158,4 @@ def test_every_accepted_id_can_be_read_changed_and_deleted_by_its_url(at, rememb
 def test_an_id_typed_in_another_normal_form_is_the_same(at, remember):
     remember("named", id="caf\u00e9", session="caf\u00e9", tags=["caf\u00e9"])
     assert at("GET", "/cafe\u0301").status_code == 200
-    assert at("DELETE", params={"session": "cafe\u0301", "tags": ["cafe\u0301"]}).json() == {"deleted": 1}
+    assert at("DELETE", params={"session": "cafe\u0301", "tags": ["cafe\u0301"]}).json()["deleted"] == 1

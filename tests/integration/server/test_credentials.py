@@ -16,6 +16,7 @@ class Guarded:
 
     def __init__(self, server: Server) -> None:
         self.server = server
+        self.deletions: dict[str, str] = {}
         self.admin = self.key("--scope", "read,write,admin")
 
     def key(self, *flags: str) -> str:
@@ -39,6 +40,9 @@ def guarded(tmp_path_factory) -> Iterator[Guarded]:
         for name in (OWN, OTHER):
             add = guarded.call(guarded.admin, "POST", "/v1/memory?wait=true", json=MEMORY | {"namespace": name})
             assert add.status_code == 201
+            guarded.call(guarded.admin, "POST", "/v1/memory", json=MEMORY | {"namespace": name, "id": "gone"})
+            gone = guarded.call(guarded.admin, "DELETE", f"/v1/memory/gone?namespace={name}")
+            guarded.deletions[name] = gone.headers["Ostraka-Deletion"]
         yield guarded
         server.stop()
     finally:
@@ -70,6 +74,11 @@ ROUTES = [
     ("DELETE", "/v1/memory/m?namespace={ns}", None, "write"),
     ("GET", "/v1/jobs/{job}", None, "read"),
     ("POST", "/v1/jobs/{job}/retry", None, "write"),
+    ("GET", "/v1/failures", None, "read"),
+    ("POST", "/v1/failures/retry", {"namespace": "{ns}"}, "write"),
+    ("POST", "/v1/failures/discard", {"namespace": "{ns}"}, "write"),
+    ("GET", "/v1/deletions", None, "read"),
+    ("GET", "/v1/deletions/{deletion}", None, "read"),
     ("GET", "/v1/namespaces/{ns}", None, "read"),
     ("PUT", "/v1/namespaces/{ns}", None, "write"),
     ("DELETE", "/v1/namespaces/{ns}", None, "admin"),
@@ -77,21 +86,31 @@ ROUTES = [
     ("GET", "/v1/jobs", None, "read"),
     ("GET", "/metrics", None, "read"),
     ("GET", "/v1/whoami", None, None),
+    ("POST", "/admin/backup", {}, "admin"),
+    ("GET", "/admin/freeze", None, "admin"),
+    ("POST", "/admin/freeze", {"max_seconds": 1}, "admin"),
+    ("POST", "/admin/unfreeze", {}, "admin"),
 ]
+OF_ONE_NAMESPACE = [route for route in ROUTES if any(mark in str(route) for mark in ("{ns}", "{job}", "{deletion}"))]
+OF_THE_SERVER = [route for route in ROUTES if route[1].startswith("/admin")]
 
 
-def fill(text: str, namespace: str, job: str) -> str:
-    return text.replace("{ns}", namespace).replace("{job}", job)
+def fill(text: str, namespace: str, job: str, deletion: str) -> str:
+    return text.replace("{ns}", namespace).replace("{job}", job).replace("{deletion}", deletion)
 
 
 def asked(guarded, key, route, namespace, job):
     method, path, body, _ = route
+    deletion = guarded.deletions[namespace]
     more = {}
     if body is not None:
         item = body[0] if isinstance(body, list) else body
-        item = {name: fill(value, namespace, job) if isinstance(value, str) else value for name, value in item.items()}
+        item = {
+            name: fill(value, namespace, job, deletion) if isinstance(value, str) else value
+            for name, value in item.items()
+        }
         more["json"] = [item] if isinstance(body, list) else item
-    return guarded.call(key, method, fill(path, namespace, job), **more)
+    return guarded.call(key, method, fill(path, namespace, job, deletion), **more)
 
 
 def test_the_table_names_every_guarded_route(guarded):
@@ -99,7 +118,7 @@ def test_the_table_names_every_guarded_route(guarded):
     served = {(method.upper(), path) for path, methods in paths.items() for method in methods}
     tabled = set()
     for method, path, _, _ in ROUTES:
-        template = fill(path.partition("?")[0], "{name}", "{job_id}").replace("/m/", "/{memory_id}/")
+        template = fill(path.partition("?")[0], "{name}", "{job_id}", "{deletion_id}").replace("/m/", "/{memory_id}/")
         tabled.add((method, template.removesuffix("/m") + "/{memory_id}" if template.endswith("/m") else template))
     assert {route for route in served if not route[1].startswith("/health")} == tabled
 
@@ -120,13 +139,17 @@ def test_a_key_without_the_scope_is_refused(guarded, keys, job_of, route):
         assert (answer.status_code, answer.json()["code"]) == (403, "scope_missing"), scope
 
 
-@pytest.mark.parametrize(
-    "route", [route for route in ROUTES if "{" in str(route)], ids=lambda route: f"{route[0]} {route[1]}"
-)
+@pytest.mark.parametrize("route", OF_THE_SERVER, ids=lambda route: f"{route[0]} {route[1]}")
+def test_an_administrator_of_some_namespaces_does_not_operate_the_server(guarded, keys, job_of, route):
+    answer = asked(guarded, keys["admin"], route, OWN, job_of(OWN))
+    assert (answer.status_code, answer.json()["code"]) == (403, "operator_only")
+
+
+@pytest.mark.parametrize("route", OF_ONE_NAMESPACE, ids=lambda route: f"{route[0]} {route[1]}")
 def test_a_key_for_other_namespaces_is_refused(guarded, job_of, route):
     key = guarded.key("--scope", "read,write,admin", "--namespace", "team-*", "--namespace", "crew")
     answer = asked(guarded, key, route, OTHER, job_of(OTHER))
-    if "{job}" in route[1]:
+    if "{job}" in route[1] or "{deletion}" in route[1]:
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     else:
         assert (answer.status_code, answer.json()["code"]) == (403, "namespace_forbidden")
@@ -144,6 +167,28 @@ def test_lists_show_only_what_the_key_covers(guarded, keys):
     assert {each["name"] for each in namespaces} == {OWN}
     jobs = guarded.call(keys["read"], "GET", "/v1/jobs").json()["jobs"]
     assert {job["namespace"] for job in jobs} == {OWN}
+
+
+def test_receipts_of_deleted_namespaces_are_for_administrators(guarded, keys):
+    for name in ("team-doomed", "secret-doomed"):
+        assert guarded.call(guarded.admin, "PUT", f"/v1/namespaces/{name}").status_code == 200
+    doomed = {
+        name: guarded.call(guarded.admin, "DELETE", f"/v1/namespaces/{name}").headers["Ostraka-Deletion"]
+        for name in ("team-doomed", "secret-doomed")
+    }
+    team = guarded.key("--scope", "read,admin", "--namespace", "team-*")
+
+    def status(key, name) -> int:
+        return guarded.call(key, "GET", f"/v1/deletions/{doomed[name]}").status_code
+
+    assert [status(key, "team-doomed") for key in (guarded.admin, team, keys["read"])] == [200, 200, 404]
+
+    def listed(key) -> set[str]:
+        page = guarded.call(key, "GET", "/v1/deletions").json()
+        return {each["id"] for each in page["deletions"]}
+
+    assert listed(guarded.admin) == {*guarded.deletions.values(), *doomed.values()}
+    assert listed(team) == listed(keys["read"]) == {guarded.deletions[OWN]}
 
 
 def test_waiting_for_a_job_of_another_namespace_is_refused(guarded, keys, job_of):

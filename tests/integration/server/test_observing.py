@@ -43,9 +43,11 @@ def test_metrics_balance_for_a_namespace(client, namespace, remember, find):
     assert of(after, "ostraka_memories_total", namespace=ns) == 3
     states = {
         state: of(after, "ostraka_memory_states", namespace=ns, state=state)
-        for state in ("pending", "embedded", "indexed", "failed", "deleted")
+        for state in ("pending", "embedded", "indexed", "failed", "deleted", "expired")
     }
-    assert states == {"pending": 0, "embedded": 0, "indexed": 3, "failed": 0, "deleted": 1}
+    assert states == {"pending": 0, "embedded": 0, "indexed": 3, "failed": 0, "deleted": 1, "expired": 0}
+    assert of(after, "ostraka_ledger_imbalance", namespace=ns) == 0
+    assert of(after, "ostraka_ledger_imbalance") == 0
     assert of(after, "ostraka_shards", namespace=ns) >= 1
     assert of(after, "ostraka_shard_bytes", namespace=ns) > 0
     assert of(after, "ostraka_searches_total", namespace=ns) == 1
@@ -53,7 +55,11 @@ def test_metrics_balance_for_a_namespace(client, namespace, remember, find):
     assert of(after, count) == of(before, count) + 1
     for queue in ("embed", "embed-bulk"):
         assert of(after, "ostraka_queue_depth", queue=queue) >= 0
+        assert of(after, "ostraka_queue_bytes", queue=queue) >= 0
         assert of(after, "ostraka_queue_age_seconds", queue=queue) >= 0
+    assert of(after, "ostraka_quarantined_shards") == 0
+    assert of(after, "ostraka_frozen") == 0
+    assert of(after, "ostraka_free_bytes") > 0
     assert of(after, "ostraka_doorbell_failures") == 0
 
 

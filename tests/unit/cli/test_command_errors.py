@@ -88,3 +88,14 @@ def test_help_lists_the_commands(ostraka):
     assert status == 0
     for command in ("serve", "api", "worker", "keys", "models", "companies"):
         assert command in out
+
+
+@pytest.mark.parametrize("command", ["retry", "discard"])
+@pytest.mark.parametrize(
+    ("chosen", "says"),
+    [([], "--all"), (["--all", "--id", "m"], "--all"), (["--row", "four"], "--row"), (["--row", "m_²"], "--row")],
+)
+def test_what_to_do_with_failures_must_be_clear(ostraka, tmp_path, command, chosen, says):
+    status, _, err = ostraka("failures", command, "--namespace", "n", *chosen)
+    assert (status, says in err) == (2, True)
+    assert list(tmp_path.iterdir()) == []

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from core.crypto.sealedfile import HEADER_BYTES, Purpose, file_key_version, open_to_file, seal_stream
+from core.crypto.sealedfile import HEADER_BYTES, Purpose, authenticate, file_key_version, open_to_file, seal_stream
 from core.errors import IntegrityError, WrongKey
 
 KEY = bytes(range(32))
@@ -22,12 +22,17 @@ def opened(file: bytes, target: Path, *, key: bytes = KEY, version: int = 1, whe
     return open_to_file([file], target, key=key, key_version=version, purpose=Purpose.SHARD, where=where)
 
 
+def checked(file: bytes, *, key: bytes = KEY, version: int = 1, where: tuple[str, ...] = WHERE) -> None:
+    authenticate([file], key=key, key_version=version, purpose=Purpose.SHARD, where=where)
+
+
 def refused(file: bytes, target: Path, error: type[IntegrityError] = IntegrityError, **changed: object) -> None:
-    """No byte may reach a parser: the target is what a parser would read."""
-    with pytest.raises(IntegrityError) as raised:
-        opened(file, target, **changed)
-    assert type(raised.value) is error
-    assert not target.exists()
+    """No byte may reach a parser: the target is what a parser would read. Checking alone says the same."""
+    for read in (lambda: opened(file, target, **changed), lambda: checked(file, **changed)):
+        with pytest.raises(IntegrityError) as raised:
+            read()
+        assert type(raised.value) is error
+        assert not target.exists()
 
 
 @pytest.fixture
@@ -38,6 +43,7 @@ def target(tmp_path) -> Path:
 @pytest.mark.parametrize("size", GRID)
 def test_every_size_around_a_chunk_comes_back(target, size):
     plaintext = bytes(itertools.islice(itertools.cycle(range(251)), size))
+    checked(sealed(plaintext))
     assert opened(sealed(plaintext), target) == size
     assert target.read_bytes() == plaintext
 

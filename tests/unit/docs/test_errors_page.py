@@ -7,9 +7,11 @@ from docpages import ROOT, read, rows_named
 
 from api.problems import STATUS
 from core import errors
-from core.pipeline import embedding, indexing
+from core.pipeline import building, embedding
+from core.pipeline.readiness import Facts, judge
 
-ANSWERS, REASONS = read("docs/errors.md").split("## Reasons inside answers")
+ANSWERS, REST = read("docs/errors.md").split("## Reasons inside answers")
+REASONS, HEALTH = REST.split("## Health")
 ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.OstrakaError)]
 
 
@@ -51,4 +53,12 @@ def test_the_statuses_are_those_of_the_table():
 
 
 def test_every_reason_of_a_failed_memory_is_described():
-    assert set(rows_named(REASONS, r"\w+")) == {embedding.BROKEN, embedding.EXHAUSTED, indexing.BROKEN}
+    reasons = {embedding.BROKEN, embedding.EXHAUSTED, embedding.POISON, building.UNINDEXABLE}
+    assert set(rows_named(REASONS, r"\w+")) == reasons
+
+
+def test_every_reason_of_health_is_described():
+    worst = Facts(store_answers=False, keys_fit=False, frozen=True, still_s={"embed": 2.0}, quarantined=1, imbalance=1)
+    reasons = judge(worst, redis_answers=False, stalled_s=1, free_bytes_min=1)
+    described = {code: cells[0] for code, cells in rows_named(HEALTH, r"\w+").items()}
+    assert described == {reason.code: "unready" if reason.unready else "degraded" for reason in reasons}

@@ -82,13 +82,13 @@ def test_a_long_text_becomes_windows_and_each_end_counts(int8):
     assert [len(each) for each in vectors] == [14, 14, 1]
     assert_unit(vectors[0], int8.dim)
     assert vectors[0][0].tobytes() != vectors[1][0].tobytes()
-    assert len(int8.embed_query(filler)) == 14
+    assert len(int8.embed_windows(int8.cut_query(filler))) == 14
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t\u3000", "\x00", "\ud800", "a" * 5_000, "[SEP] [PAD] [CLS]"])
 def test_odd_texts_still_give_a_unit_vector(embedder, text):
     assert_unit(embedder.embed_passages([text])[0], embedder.dim)
-    assert_unit(embedder.embed_query(text), embedder.dim)
+    assert_unit(embedder.embed_windows(embedder.cut_query(text)), embedder.dim)
 
 
 def test_every_plane_of_unicode_gives_unit_vectors(int8):
@@ -109,7 +109,7 @@ def test_no_texts_give_no_vectors(int8):
 
 
 def test_related_texts_are_nearer_than_unrelated_ones(embedder):
-    query = embedder.embed_query("When does Ana fly?")
+    query = embedder.embed_windows(embedder.cut_query("When does Ana fly?"))
     turns = np.concatenate(embedder.embed_passages(TURNS))
 
     assert int(np.argmax(turns @ query[0])) == 1

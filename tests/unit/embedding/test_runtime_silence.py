@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from core.embedding.runtime import Embedder
 embedder = Embedder(Path(sys.argv[1]))
-embedder.embed_query("a text")
+embedder.embed_windows(embedder.cut_query("a text"))
 embedder.close()
 """
 

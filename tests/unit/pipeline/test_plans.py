@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.limits import BULK_SHARD_ROWS, SHARD_ROWS_MAX, TAIL_ROWS_MAX, TIER_FACTOR
+from core.limits import BULK_SHARD_ROWS, FLAT_ROWS_MAX, SHARD_ROWS_MAX, TAIL_ROWS_MAX, TIER_FACTOR
 from core.pipeline.plans import BULK_WAIT_S, OVERLAY_SHARE_MAX, Flush, plan_compaction, plan_flush, tier_of
 from core.records.shardlist import ShardRecord, Waiting
 
@@ -152,12 +154,12 @@ def test_a_merge_is_of_one_tier_and_fits_a_shard(shards):
     assert all(each.tier for each in plan.shards)
 
 
-@given(shard_lists, st.dictionaries(st.integers(0, 39), st.integers(0, 500)), st.booleans())
-def test_compaction_comes_to_an_end(shards, masked, overdue):
+@given(shard_lists, st.dictionaries(st.integers(0, 39), st.integers(0, 500)), st.booleans(), st.booleans())
+def test_compaction_comes_to_an_end(shards, masked, overdue, quiet):
     """Each step leaves fewer shards or fewer masked rows, so a plan is not made for ever."""
     fresh = 1_000
     for _ in range(200):
-        plan = plan_compaction(shards, masked, overdue=overdue)
+        plan = plan_compaction(shards, masked, overdue=overdue, quiet=quiet)
         if plan is None:
             return
         gone = {each.id for each in plan.shards}
@@ -168,13 +170,14 @@ def test_compaction_comes_to_an_end(shards, masked, overdue):
     raise AssertionError("still compacting")
 
 
-def test_a_growing_namespace_is_written_logarithmically_often():
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_growing_namespace_is_written_logarithmically_often(quiet):
     """Backfilled shards of one size: each row is rewritten at most once for each tier above its first."""
     shards: list[ShardRecord] = []
     written = 0
     for number in range(256):
         shards.append(shard(number, TAIL_ROWS_MAX))
-        while plan := plan_compaction(shards, {}):
+        while plan := plan_compaction(shards, {}, quiet=quiet):
             gone = {each.id for each in plan.shards}
             rows = sum(each.rows for each in plan.shards)
             written += rows
@@ -192,3 +195,25 @@ def test_a_tier_that_reaches_the_largest_shard_is_merged_before_it_is_full():
 
 def test_the_largest_shards_are_left_alone():
     assert plan_compaction([shard(number, rows=200_000) for number in range(1, 30)], {}) is None
+
+
+def test_a_shard_in_quarantine_is_rewritten_first_and_alone():
+    peers = [shard(number, rows=4_000) for number in range(1, 6)]
+    lost = replace(shard(9, rows=10), quarantined_at=NOW)
+    plan = plan_compaction([*peers, lost], {1: 4_000}, overdue=True)
+    assert plan is not None
+    assert plan.shards == [lost]
+
+
+def test_scanned_shards_become_a_graph_when_it_is_quiet():
+    scanned = [shard(1, BULK_SHARD_ROWS), shard(2, BULK_SHARD_ROWS), shard(3, FLAT_ROWS_MAX + 1 - 2 * BULK_SHARD_ROWS)]
+    scanned += [shard(5, 100), shard(6, 40_000)]
+    assert plan_compaction(scanned, {}) is None
+    plan = plan_compaction(scanned, {}, quiet=True)
+    assert plan is not None
+    assert [each.id for each in plan.shards] == [1, 2, 3]
+
+
+def test_scanned_shards_too_small_for_a_graph_are_left_alone():
+    scanned = [shard(1, BULK_SHARD_ROWS), shard(2, FLAT_ROWS_MAX - BULK_SHARD_ROWS)]
+    assert plan_compaction(scanned, {}, quiet=True) is None

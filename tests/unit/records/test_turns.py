@@ -66,3 +66,15 @@ def test_an_error_gives_the_turn_back(lock_file: Path) -> None:
         pass
     first.close()
     second.close()
+
+
+def test_closing_twice_closes_nothing_of_anybody_else(lock_file: Path, tmp_path: Path) -> None:
+    turns = WriteTurns(lock_file, 5)
+    turns.close()
+    with (tmp_path / "other").open("w") as other:  # gets the number that is free now
+        turns.close()
+        other.write("still open")
+    assert (tmp_path / "other").read_text() == "still open"
+    with pytest.raises(Unavailable, match="closed") as caught, turns.take():
+        pass
+    assert caught.value.reason == "stopping"

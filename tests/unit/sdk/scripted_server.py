@@ -45,6 +45,20 @@ JOB_DONE: dict[str, Any] = {
     "errors": [{"code": "gone", "memories": 3}],
     "finished_at": "2026-03-15T00:00:01Z",
 }
+DELETED: dict[str, Any] = {"deletion_id": "del_1", "deleted": 2, "refused": 1}
+DELETION: dict[str, Any] = {
+    "id": "del_1",
+    "namespace": None,
+    "kind": "session",
+    "state": "erased",
+    "rows": 2,
+    "created_at": "2026-03-15T00:00:00Z",
+    "finished_at": "2026-03-15T00:00:00Z",
+    "purge_due_at": "2026-03-15T01:00:00Z",
+    "purged_at": None,
+    "erased": [{"where": "record store", "what": "content", "at": "2026-03-15T00:00:00Z"}],
+    "remains": [{"where": "backups", "until": None, "note": "sealed"}],
+}
 FOUND: dict[str, Any] = {"results": [], "took_ms": 1.5, "parts_ms": None}
 
 

@@ -2,8 +2,8 @@ import logging
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from ostraka import Ostraka
-from scripted_server import ADDED, FOUND, JOB, MEMORY, Reply, Script
+from ostraka import Deleted, Erased, Ostraka, Remaining
+from scripted_server import ADDED, DELETED, DELETION, FOUND, JOB, MEMORY, Reply, Script
 
 
 def test_an_add_sends_what_was_given_and_no_more(script: Script):
@@ -36,16 +36,31 @@ def test_an_update_keeps_none_and_a_search_leaves_it_out(script: Script):
 
 
 def test_names_are_escaped(script: Script):
-    script.will(Reply(MEMORY), Reply({"deleted": 2}), Reply(status=204))
+    script.will(Reply(MEMORY), Reply(DELETED), Reply(status=204))
     with Ostraka(script.url + "/") as client:
         client.get("a&b=c #", "x/y?z")
-        assert client.delete_where("n", session="s 1", tags=["a", "b&"], filter={"k": {"in": [1]}}) == 2
+        assert client.delete_where("n", session="s 1", tags=["a", "b&"], filter={"k": {"in": [1]}}).deleted == 2
         client.delete_namespace("ü")
     assert [asked.target for asked in script.asked] == [
         "/v1/memory/x%2Fy%3Fz?namespace=a%26b%3Dc+%23",
         "/v1/memory?namespace=n&session=s+1&tags=a&tags=b%26&filter=%7B%22k%22%3A%7B%22in%22%3A%5B1%5D%7D%7D",
         "/v1/namespaces/%C3%BC",
     ]
+
+
+def test_a_delete_answers_the_id_of_its_receipt(script: Script):
+    receipt = {"Ostraka-Deletion": "del_1"}
+    script.will(Reply(status=204, headers=receipt), Reply(status=204, headers=receipt), Reply(DELETED), Reply(DELETION))
+    with Ostraka(script.url) as client:
+        assert client.delete("n", "mem_1") == "del_1"
+        assert client.delete_namespace("n") == "del_1"
+        assert client.delete_where("n", session="s") == Deleted("del_1", 2, 1)
+        found = client.deletion("del/1")
+    assert script.asked[-1].target == "/v1/deletions/del%2F1"
+    assert (found.id, found.namespace, found.kind, found.state, found.rows) == ("del_1", None, "session", "erased", 2)
+    assert found.erased == (Erased("record store", "content", datetime(2026, 3, 15, tzinfo=UTC)),)
+    assert found.remains == (Remaining("backups", None, "sealed"),)
+    assert found.purged_at is None
 
 
 def test_no_name_leads_elsewhere(script: Script):
@@ -94,7 +109,7 @@ def test_results_are_a_sequence(script: Script):
 
 def test_nothing_is_logged_and_the_key_is_not_shown(script: Script, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.DEBUG)
-    script.will(Reply(ADDED, 202), Reply({"deleted": 1}), Reply({"detail": "x"}, 422))
+    script.will(Reply(ADDED, 202), Reply(DELETED), Reply({"detail": "x"}, 422))
     with Ostraka(script.url, api_key="key_secret") as client:
         client.add("private-name", "private text", session="private session")
         client.delete_where("private-name", session="private session")

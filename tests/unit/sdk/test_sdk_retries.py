@@ -63,6 +63,18 @@ def test_a_server_that_asks_for_much_patience_gets_its_error_passed_on(script: S
     assert len(script.asked) == 1
 
 
+def test_a_server_that_cannot_write_now_says_when_to_come_back(script: Script):
+    script.will(Reply(problem("disk_full"), 503, {"Retry-After": "30"}))
+    with Ostraka(script.url) as client, pytest.raises(ServerError) as caught:
+        client.add("n", "text")
+    assert (caught.value.code, caught.value.retry_after_s) == ("disk_full", 30)
+    assert len(script.asked) == 1
+
+    script.will(Reply(problem("frozen"), 503, {"Retry-After": "0"}), DOWN, Reply(ADDED, 202))
+    with Ostraka(script.url) as client:
+        assert client.add("n", "text").id == ADDED["id"]
+
+
 @pytest.mark.parametrize("given", ["", "soon", "-1", "1.5", "Wed, 21 Oct 2026 07:28:00 GMT"])
 def test_an_unreadable_retry_after_is_a_second(script: Script, monkeypatch: pytest.MonkeyPatch, given: str):
     monkeypatch.setattr("ostraka.plans.PAUSE_S_MAX", 0.5)
@@ -75,7 +87,7 @@ def test_an_unreadable_retry_after_is_a_second(script: Script, monkeypatch: pyte
 def test_a_delete_whose_first_answer_was_lost_succeeds(script: Script):
     script.will(DROP, Reply(problem("not_found"), 404))
     with Ostraka(script.url) as client:
-        client.delete("n", "mem_1")
+        assert client.delete("n", "mem_1") is None
     assert len(script.asked) == 2
 
 

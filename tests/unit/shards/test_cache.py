@@ -139,6 +139,16 @@ def test_the_least_recently_opened_goes_first(join):
     assert cache.used_bytes() <= 250
 
 
+def test_idle_shards_are_those_that_nobody_opened_for_so_long(join):
+    cache = join()
+    for shard in ("sh_a", "sh_b"):
+        cache.open(shard, filler())
+    age(cache, "sh_a", 100)
+    assert cache.idle(50) == {"sh_a"}
+    cache.open("sh_a", never)
+    assert cache.idle(50) == set()
+
+
 def test_what_a_search_uses_is_not_evicted(join):
     cache = join(bytes_max=250)
     for shard in ("sh_a", "sh_b"):

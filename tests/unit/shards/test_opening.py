@@ -74,6 +74,54 @@ def test_another_model_is_refused(memory, blobs, tmp_path):
         open_shard(cache, blobs, KEY, "sh_a", "other")
 
 
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda path: path.unlink(), "shard_missing"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "integrity"),
+        (lambda path: (path.unlink(), path.symlink_to(path.name)), "blob_unavailable"),
+    ],
+    ids=["missing", "truncated", "unreadable"],
+)
+def test_a_substitute_takes_the_place_of_a_blob_that_cannot_be_used(memory, blobs, tmp_path, damage, reason):
+    damage(tmp_path / "shards" / blob_name("ns_a", "sh_a"))
+    given = []
+
+    def substitute(folder, error):
+        assert list(folder.iterdir()) == []
+        given.append(error.reason)
+        shutil.copytree(tmp_path / "sh_b", folder, dirs_exist_ok=True)
+
+    with ShardCache(memory, tmp_path, 2**30) as cache:
+        for _ in range(2):
+            shard = open_shard(cache, blobs, KEY, "sh_a", "model", substitute=substitute)
+            assert shard.ids.tolist() == list(range(11, 20))
+    assert given == [reason]
+
+
+def test_a_shard_that_no_reader_can_use_has_a_substitute_too(memory, blobs, tmp_path):
+    def substitute(folder, error):
+        assert "another embedding model" in error.message
+        rows = [ShardRow(AttributeRow(7, 1, None, None, None, None, [], None, {}), 0, "x", np.ones((1, 4), np.float32))]
+        build_shard(folder, rows, "other", GraphSettings(m=8, ef_construction=16, threads=1))
+
+    with ShardCache(memory, tmp_path, 2**30) as cache:
+        assert open_shard(cache, blobs, KEY, "sh_a", "other", substitute=substitute).ids.tolist() == [7]
+
+
+def test_a_substitute_that_fails_leaves_nothing(memory, blobs, tmp_path):
+    def substitute(folder, error):
+        (folder / "half-made").write_bytes(b"x")
+        raise Unavailable("the record store does not answer") from error
+
+    blobs.delete(blob_name("ns_a", "sh_a"))
+    with ShardCache(memory, tmp_path, 2**30) as cache:
+        with pytest.raises(Unavailable, match="record store"):
+            open_shard(cache, blobs, KEY, "sh_a", "model", substitute=substitute)
+        assert cache.used_bytes() == 0
+        assert list(cache.own.iterdir()) == []
+
+
 def test_a_shard_in_use_outlives_its_eviction(memory, blobs, tmp_path):
     with ShardCache(memory, tmp_path, 2**30) as cache:
         shard = open_shard(cache, blobs, KEY, "sh_a", "model")

@@ -7,7 +7,7 @@ from core.crypto.keys import NamespaceKey
 from core.crypto.sealedfile import Purpose, seal_stream
 from core.errors import IntegrityError, WrongKey
 from core.shards.blobs import LocalBlobs
-from core.shards.sealing import blob_name, fetch_shard, put_shard
+from core.shards.sealing import blob_name, check_shard, fetch_shard, put_shard
 
 SECRET = bytes(range(64))
 OURS = NamespaceKey("co_a", "ns_a", 1, SECRET)
@@ -120,3 +120,16 @@ def test_what_is_not_authentic_is_refused_before_it_is_parsed(store):
     store.path.write_bytes(sealed[:-1] + bytes([sealed[-1] ^ 1]))
     with pytest.raises(IntegrityError, match="failed authentication"):
         store.fetch()
+
+
+def test_a_check_reads_all_of_it_and_keeps_nothing(store):
+    check_shard(store.blobs, OURS, SHARD)
+    sealed = store.path.read_bytes()
+    for changed in (sealed[:-1], sealed + b"x", sealed[:40] + bytes([sealed[40] ^ 1]) + sealed[41:]):
+        store.path.write_bytes(changed)
+        with pytest.raises(IntegrityError):
+            check_shard(store.blobs, OURS, SHARD)
+    assert list(store.work.iterdir()) == []
+    store.path.unlink()
+    with pytest.raises(IntegrityError, match="missing"):
+        check_shard(store.blobs, OURS, SHARD)

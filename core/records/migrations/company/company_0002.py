@@ -20,6 +20,8 @@ def upgrade() -> None:
     _memories()
     _shards()
     op.execute("UPDATE memories SET state = 'embedded' WHERE state = 'indexed'")
+    # What was deleted without a receipt counts as expired, which the ledger finds by the time it ran out.
+    op.execute("UPDATE memories SET expires_at = coalesce(expires_at, deleted_at) WHERE state = 'deleted'")
     op.execute("UPDATE namespaces SET generation = generation + 1, overlay_version = overlay_version + 1")
 
 
@@ -42,6 +44,8 @@ def _deletions() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_deletions_namespace_id"), "deletions", ["namespace_id"])
+    unpurged = sa.text("purged_at IS NULL")
+    op.create_index("ix_deletions_unpurged", "deletions", ["id"], sqlite_where=unpurged, postgresql_where=unpurged)
 
 
 def _memories() -> None:

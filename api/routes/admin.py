@@ -1,0 +1,150 @@
+"""Administration of the whole server: freezing it for a copy, and backups.
+
+They concern every company, so they are the operator's: an admin key of the default company that covers all its
+namespaces, or anybody on a loopback server without keys. Each takes a JSON body, which no foreign web page can send.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from anyio import CancelScope, to_thread
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import iterate_in_threadpool
+from starlette.responses import Response, StreamingResponse
+
+from api.access import Access
+from api.answers import answer
+from api.problems import documented
+from api.routes.dependencies import Caller
+from core import limits
+from core.backup.creating import Backup, open_backup
+from core.clock import to_datetime
+from core.errors import Forbidden
+from core.memory import Name
+from core.pipeline.doorbell import QUEUES
+from core.pipeline.freezing import FreezeState, freeze, freeze_state, unfreeze
+from core.records.control import DEFAULT_COMPANY
+from core.runtime import Runtime
+
+router = APIRouter(prefix="/admin", tags=["admin"])
+
+_EVERYTHING: Final = "*"
+_STREAM: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The backup; its size is declared, so that one that was cut off is noticed.",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{}]})
+
+
+class MakeBackup(_Body):
+    """What to back up."""
+
+    company: Name | None = Field(None, description="Only this company. Default: everything.")
+
+
+class FreezeServer(_Body):
+    """How long to hold still."""
+
+    max_seconds: float | None = Field(
+        None,
+        strict=True,
+        gt=0,
+        le=limits.FREEZE_S_MAX,
+        description="The freeze ends by itself after this. Default: never.",
+    )
+
+
+class UnfreezeServer(_Body):
+    """Nothing to say."""
+
+
+class FreezeView(BaseModel):
+    """Whether the server takes writes."""
+
+    state: Literal["open", "draining", "frozen"]
+    frozen_at: datetime | None
+    frozen_until: datetime | None = Field(description="None: until somebody ends it.")
+
+
+class FreezeAnswer(FreezeView):
+    """A freeze that holds."""
+
+    drained: bool = Field(description="False: work that did not end in time was cut off, and is done again later.")
+
+
+@router.post("/backup", responses={**_STREAM, **documented(404)}, response_class=Response, summary="Take a backup")
+async def backup(body: MakeBackup, request: Request, caller: Caller) -> Response:
+    """Send a sealed backup of the running server, the same bytes as the command writes."""
+    control = (await to_thread.run_sync(_operated, request, caller)).control
+    company = None if body.company is None else (await to_thread.run_sync(control.find_company, body.company)).id
+    opened = open_backup(control, company)
+    ready = await to_thread.run_sync(opened.__enter__)
+    name = f"{ready.header.backup}.ostraka"
+    return StreamingResponse(
+        _sent(opened, ready.chunks()),
+        media_type="application/octet-stream",
+        headers={"content-length": str(ready.size), "content-disposition": f'attachment; filename="{name}"'},
+    )
+
+
+@router.get("/freeze", response_model=FreezeView, responses=documented(), summary="Is the server frozen")
+def state(request: Request, caller: Caller) -> Response:
+    """Say whether the server takes writes."""
+    return answer(_view(freeze_state(_operated(request, caller).control)))
+
+
+@router.post("/freeze", response_model=FreezeAnswer, responses=documented(), summary="Freeze for a copy")
+def begin(body: FreezeServer, request: Request, caller: Caller) -> Response:
+    """Let work under way end, refuse new writes with 503, and answer once a copy of the data directory is complete."""
+    outcome = freeze(_operated(request, caller).control, body.max_seconds)
+    return answer({**_view(outcome.state), "drained": outcome.drained})
+
+
+@router.post("/unfreeze", response_model=FreezeView, responses=documented(), summary="End a freeze")
+def end(body: UnfreezeServer, request: Request, caller: Caller) -> Response:  # noqa: ARG001 - it must be there
+    """Take writes again. Ending no freeze is no error."""
+    runtime = _operated(request, caller)
+    unfreeze(runtime.control)
+    for company in runtime.control.company_ids():
+        for queue in QUEUES:
+            runtime.doorbell.ring(queue, company)
+    return answer(_view(freeze_state(runtime.control)))
+
+
+def _operated(request: Request, caller: Access) -> Runtime:
+    """Return the server to somebody who may administer all of it. Raises ``Forbidden``."""
+    caller.principal.require("admin")
+    runtime: Runtime = request.app.state.runtime
+    home = runtime.control.find_company(DEFAULT_COMPANY).id
+    if caller.principal.company_id != home or _EVERYTHING not in caller.principal.patterns:
+        raise Forbidden(
+            "this concerns every company; use an admin key of the default company that covers all namespaces",
+            code="operator_only",
+        )
+    return runtime
+
+
+async def _sent(opened: AbstractContextManager[Backup], chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Send a backup, and let go of what it needs when it is sent or the caller has gone."""
+    try:
+        async for chunk in iterate_in_threadpool(chunks):
+            yield chunk
+    finally:
+        with CancelScope(shield=True):
+            await to_thread.run_sync(opened.__exit__, None, None, None)
+
+
+def _view(state: FreezeState) -> dict[str, Any]:
+    return {
+        "state": state.state,
+        "frozen_at": None if state.frozen_at is None else to_datetime(state.frozen_at),
+        "frozen_until": None if state.frozen_until is None else to_datetime(state.frozen_until),
+    }

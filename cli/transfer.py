@@ -1,0 +1,202 @@
+"""``ostraka export`` and ``import``: a namespace as JSON lines, the way in and out. In the clear: see where they go."""
+
+import math
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, Final
+
+import orjson
+import typer
+from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
+from rich.progress import Progress
+from tenacity import RetryCallState, Retrying, retry_if_exception_type
+
+from cli.options import Config, Data, control_of, settings_of
+from core.clock import to_us
+from core.durability import write_whole
+from core.errors import Busy, ConfigurationError, InvalidInput
+from core.memory import Name, NewMemory
+from core.pipeline.admission import Admission
+from core.records.backlog import Load
+from core.records.company import CompanyRecords, Namespace
+from core.records.control import DEFAULT_COMPANY, open_control
+from core.records.tables import Lane
+from core.records.writes import WriteRequest, commit_writes
+from core.settings import Settings
+
+_PAGE_ROWS: Final = 500
+_BATCH_ROWS: Final = 1_000
+_BATCH_BYTES: Final = 8 * 2**20
+_STANDARD: Final = Path("-")
+
+Company = Annotated[str, typer.Option(help="Whose namespace.")]
+
+
+class ImportedMemory(NewMemory):
+    """A line of an import: as in POST /v1/memory; what an export adds is read over."""
+
+    namespace: object = None
+    created_at: object = None
+
+
+def export(
+    namespace: Annotated[str, typer.Argument(help="What to export.")],
+    company: Company = DEFAULT_COMPANY,
+    out: Annotated[Path, typer.Option(help="File to write; - is standard output.")] = _STANDARD,
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Write the present memories of a namespace as JSON lines, readable by anybody. Versions before are left out."""
+    if sys.stderr.isatty():
+        typer.secho("What is written is not encrypted.", err=True, fg="yellow")
+    with control_of(config, data) as control:
+        records = control.records(control.find_company(company).id)
+        lines = _lines(records, records.namespace(namespace))
+        if out == _STANDARD:
+            sys.stdout.buffer.writelines(lines)
+            sys.stdout.buffer.flush()
+            return
+        try:
+            write_whole(out.absolute(), lines)
+        except OSError as error:
+            raise ConfigurationError(f"--out: {out} cannot be written: {error.strerror}; choose another") from None
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="JSON lines, one memory each; - is standard input.")],
+    namespace: Annotated[str, typer.Option(help="Where to write; made if it is not there.")],
+    company: Company = DEFAULT_COMPANY,
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Write memories from JSON lines, such as an export. Lines that are wrong are named and passed over.
+
+    A running server, or the next one to start, embeds and indexes them.
+    """
+    settings = settings_of(config, data)
+    name = _checked(namespace)
+    with ExitStack() as stack:
+        source = _open(file, stack)
+        control = open_control(settings)
+        stack.callback(control.close)
+        records = control.records(control.find_company(company).id)
+        accepted, rejected = _import(source, _Writer(records, records.ensure_namespace(name), settings))
+    typer.echo(f"{accepted} memories written, {rejected} lines rejected")
+    if rejected:
+        raise typer.Exit(1)
+
+
+class _Writer:
+    """Writes memories in bulk, a job for each batch, no faster than the server lets anybody."""
+
+    def __init__(self, records: CompanyRecords, namespace: Namespace, settings: Settings) -> None:
+        self._records = records
+        self._namespace = namespace
+        self._admission = Admission(
+            records.database,
+            Load(settings.queue.depth_max, settings.queue.bytes_max),
+            free_bytes=lambda: shutil.disk_usage(records.folder).free,
+            free_bytes_min=settings.storage.free_bytes_min,
+        )
+
+    def write(self, items: Sequence[NewMemory]) -> None:
+        """Write a batch durably, waiting while too much is on its way. Raises ``Unavailable``, ``Frozen``."""
+        Retrying(retry=retry_if_exception_type(Busy), wait=_wished_wait, reraise=True)(self._try, items)
+
+    def _try(self, items: Sequence[NewMemory]) -> None:
+        if self._admission.due:
+            self._admission.measure()
+        size = sum(len(item.content.encode()) for item in items)
+        request = WriteRequest(self._namespace, items, Lane.BULK)
+        with (
+            self._admission.admitted(Lane.BULK, len(items), size),
+            self._records.database.write() as connection,
+        ):
+            commit_writes(connection, [request], self._records.clock())
+
+
+def _import(source: BinaryIO, writer: _Writer) -> tuple[int, int]:
+    """Write what the lines hold; return how many were accepted and rejected."""
+    console = Console(stderr=True)
+    accepted = rejected = 0
+    batch: list[NewMemory] = []
+    held_bytes = 0
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("Writing memories", total=None)
+        for number, line in enumerate(source, start=1):
+            if not line.strip():
+                continue
+            try:
+                batch.append(ImportedMemory.model_validate_json(line))
+            except ValidationError as error:
+                rejected += 1
+                typer.echo(f"line {number}: {_faults(error)}", err=True)
+                continue
+            held_bytes += len(line)
+            if len(batch) == _BATCH_ROWS or held_bytes >= _BATCH_BYTES:
+                writer.write(batch)
+                accepted += len(batch)
+                progress.update(task, completed=accepted)
+                batch, held_bytes = [], 0
+        if batch:
+            writer.write(batch)
+    return accepted + len(batch), rejected
+
+
+def _lines(records: CompanyRecords, namespace: Namespace) -> Iterator[bytes]:
+    """Yield the present memories of a namespace, each as a line that can be written again."""
+    from core.records.reading import list_memories  # noqa: PLC0415 - other commands need none of the index
+
+    after = 0
+    while page := list_memories(records, namespace, after=after, limit=_PAGE_ROWS):
+        for memory in page:
+            fields: dict[str, Any] = {
+                "namespace": namespace.name,
+                "id": memory.id,
+                "content": memory.content,
+                "metadata": memory.metadata,
+                "session": memory.session,
+                "tags": memory.tags,
+                "importance": memory.importance,
+                "occurred_at": memory.occurred_at,
+                "created_at": memory.created_at,
+            }
+            if memory.expires_at is not None:
+                left_s = math.ceil((to_us(memory.expires_at) - records.clock()) / 1e6)
+                fields["ttl_seconds"] = max(1, left_s)
+            yield orjson.dumps(fields, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
+        after = page[-1].row
+
+
+def _open(file: Path, stack: ExitStack) -> BinaryIO:
+    if file == _STANDARD:
+        return sys.stdin.buffer
+    try:
+        return stack.enter_context(file.open("rb"))
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror}; name another file") from None
+
+
+def _checked(name: str) -> str:
+    try:
+        checked: str = TypeAdapter(Name).validate_python(name)
+    except ValidationError as error:
+        raise InvalidInput(f"--namespace: {_faults(error)}", field="namespace") from None
+    return checked
+
+
+def _faults(error: ValidationError) -> str:
+    """Say what is wrong, without the input that it was found in."""
+    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    said = ((".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")) for fault in faults)
+    return "; ".join(f"{place}: {what}" if place else what for place, what in said)
+
+
+def _wished_wait(state: RetryCallState) -> float:
+    """Wait as long as the refusal asks for."""
+    error = state.outcome.exception() if state.outcome else None
+    return error.retry_after_s if isinstance(error, Busy) else 0.0

@@ -1,0 +1,80 @@
+"""Restoring a whole store into an empty directory, and verifying a backup, which is the same short of that."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from sqlalchemy import delete
+
+from core.backup.manifest import CONTROL_NAME, is_shard, place_of
+from core.backup.reading import BackupReader
+from core.backup.survey import check_copies
+from core.durability import make_durable_directory, sync
+from core.errors import Conflict
+from core.ids import new_id
+from core.records.copying import edit_copy
+from core.records.frozen import Freeze, write_freeze
+from core.records.tables import leases
+
+
+def verify(backup: BackupReader) -> None:
+    """Authenticate every byte and compare the contents with the manifest. No plaintext is written, no row opened.
+
+    Raises ``IntegrityError`` when anything is wrong.
+    """
+    with tempfile.TemporaryDirectory(prefix="ostraka-verify-") as folder:
+        unpack(backup, Path(folder), with_shards=False)
+
+
+def restore_directory(backup: BackupReader, target: Path) -> None:
+    """Make the data directory ``target`` from a backup; it appears at once, and only if all of the backup is right.
+
+    A freeze and the leases of the moment it was made at are not restored. Raises ``Conflict`` unless ``target`` is
+    empty or not there, ``IntegrityError`` when the backup is damaged.
+    """
+    target = target.absolute()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise Conflict(f"{target} is not an empty directory; name another, or move what is there away", field="data")
+    make_durable_directory(target.parent)
+    folder = target.with_name(f".{target.name}.{new_id('restore')}")
+    folder.mkdir(mode=0o700)
+    try:
+        unpack(backup, folder, with_shards=True)
+        _begin_anew(folder, [company.id for company in backup.manifest.companies])
+        for path in (*(path for path in folder.rglob("*") if path.is_dir()), folder):
+            sync(path)
+        if target.exists():
+            target.rmdir()
+        folder.rename(target)
+        sync(target.parent)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def unpack(backup: BackupReader, folder: Path, *, with_shards: bool) -> None:
+    """Write a backup's files, sealed as they are, and check them against its manifest. Raises ``IntegrityError``."""
+    for entry, chunks in backup.files():
+        if is_shard(entry.name) and not with_shards:
+            for _ in chunks:
+                pass
+            continue
+        path = place_of(entry.name, folder)
+        make_durable_directory(path.parent)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+            for chunk in chunks:
+                out.write(chunk)
+            out.flush()
+            os.fsync(out.fileno())
+    check_copies(folder, backup.manifest, backup.header.store)
+
+
+def _begin_anew(folder: Path, company_ids: list[str]) -> None:
+    """End what belonged to processes that do not work on this directory."""
+    with edit_copy(folder / CONTROL_NAME) as connection:
+        write_freeze(connection, "control", Freeze(), 0)
+    for company in company_ids:
+        with edit_copy(folder / "companies" / company / "records.db") as connection:
+            write_freeze(connection, "company", Freeze(), 0)
+            connection.execute(delete(leases))

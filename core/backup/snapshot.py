@@ -1,0 +1,141 @@
+"""A snapshot of a running server: copies of its databases, and the shards they list kept from being collected.
+
+The control store is copied first: what it knows of a record store is then never newer than the copy of that.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import orjson
+from sqlalchemy import Row, delete, select
+
+from core.backup.manifest import CONTROL_NAME, FORMAT, Manifest, SavedCompany, SavedNamespace, SavedShard
+from core.backup.survey import figures, listed_shards, live_namespaces
+from core.backup.workplace import workplace
+from core.errors import Unavailable
+from core.records.company import CompanyRecords
+from core.records.control import ControlStore
+from core.records.copying import copy_database, edit_copy, read_copy
+from core.records.leases import drop_lease, renew_lease, take_lease
+from core.records.tables import companies, store
+from core.records.tables import control as control_tables
+from core.shards.blobs import LocalBlobs
+from core.shards.sealing import blob_name
+
+LEASE_PREFIX: Final = "backup-"  # while such a lease is held, no blob of the company is removed
+_LEASE_US: Final = 600_000_000  # a backup that died holds up the collector for this long
+_RENEW_US: Final = 200_000_000
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Copies in a folder laid out as a data directory, what they hold, and where the shards are."""
+
+    folder: Path
+    store: str
+    manifest: Manifest
+    blobs: dict[str, LocalBlobs]  # by company
+    keep: Callable[[], None]  # to be called now and then while it is used
+
+
+@contextmanager
+def take_snapshot(control: ControlStore, backup: str, only: str | None) -> Iterator[Snapshot]:
+    """Yield a snapshot of every company, or of ``only`` one (its id); it is removed afterwards.
+
+    Raises ``Frozen`` while the server is frozen, ``Unavailable`` while another backup is made or the disk is full.
+    """
+    with workplace(control.root) as folder, ExitStack() as held:
+        copy_database(control.root / CONTROL_NAME, folder / CONTROL_NAME)
+        if only is not None:
+            _leave_out_others(folder / CONTROL_NAME, only)
+        with read_copy(folder / CONTROL_NAME) as connection:
+            store_id: str = connection.execute(select(store.c.id)).scalar_one()
+            ids = list(connection.execute(select(companies.c.id).order_by(companies.c.created_at)).scalars())
+        names = {company.id: company.name for company in control.companies()}
+        stores = {company: control.records(company) for company in ids}
+        leases = [held.enter_context(_Lease(records, backup)) for records in stores.values()]
+        saved = [_copy_company(records, names[company], folder) for company, records in stores.items()]
+        manifest = Manifest(format=FORMAT, control_bytes=(folder / CONTROL_NAME).stat().st_size, companies=saved)
+
+        def keep() -> None:
+            for lease in leases:
+                lease.keep()
+
+        blobs = {company: _blobs(records) for company, records in stores.items()}
+        yield Snapshot(folder, store_id, manifest, blobs, keep)
+
+
+class _Lease:
+    """Keeps the blobs of a company from being collected."""
+
+    def __init__(self, records: CompanyRecords, backup: str) -> None:
+        self._records = records
+        self._name = f"{LEASE_PREFIX}{backup}"
+        self._until = 0
+        self._token = ""
+
+    def __enter__(self) -> Self:
+        now = self._records.clock()
+        with self._records.database.write() as connection:
+            token = take_lease(connection, self._name, now=now, lease_us=_LEASE_US)
+        if token is None:
+            raise Unavailable("this backup is being made already", code="backup_running")
+        self._token, self._until = token, now + _LEASE_US
+        return self
+
+    def keep(self) -> None:
+        """Renew the lease when a third of it has passed."""
+        now = self._records.clock()
+        if now < self._until - _LEASE_US + _RENEW_US:
+            return
+        with self._records.database.write(finishing=True) as connection:
+            renew_lease(connection, self._name, self._token, now + _LEASE_US)
+        self._until = now + _LEASE_US
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(Unavailable), self._records.database.write(finishing=True) as connection:  # else it runs out
+            drop_lease(connection, self._name, self._token)
+
+
+def _copy_company(records: CompanyRecords, name: str, folder: Path) -> SavedCompany:
+    target = folder / "companies" / records.company / "records.db"
+    target.parent.mkdir(parents=True)
+    copy_database(records.folder / "records.db", target)
+    blobs = _blobs(records)
+    with read_copy(target) as connection:
+        counted = figures(connection)
+        names = {
+            row.public_id: orjson.loads(records.key.open(row.sealed, "namespace", row.public_id))["name"]
+            for row in live_namespaces(connection)
+        }
+        listed = listed_shards(connection)
+    return SavedCompany(
+        id=records.company,
+        name=name,
+        records_bytes=target.stat().st_size,
+        namespaces=[SavedNamespace(id=each, name=names[each], **found.__dict__) for each, found in counted.items()],
+        shards=[
+            SavedShard(namespace=row.namespace, id=row.public_id, bytes=_stored_bytes(blobs, row)) for row in listed
+        ],
+    )
+
+
+def _stored_bytes(blobs: LocalBlobs, row: Row[Any]) -> int | None:
+    """Return the bytes of a listed shard, none when its blob is missing or not as long as it was."""
+    expected: int = row.bytes
+    return expected if blobs.size(blob_name(row.namespace, row.public_id)) == expected else None
+
+
+def _blobs(records: CompanyRecords) -> LocalBlobs:
+    return LocalBlobs(records.folder / "shards")
+
+
+def _leave_out_others(path: Path, only: str) -> None:
+    with edit_copy(path) as connection:
+        for table in reversed(control_tables.sorted_tables):
+            column = table.c.get("company_id", table.c.id if table is companies else None)
+            if column is not None:
+                connection.execute(delete(table).where(column != only))
