@@ -2,21 +2,55 @@
 
 import base64
 import os
+import random
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.conftest import SEED
 from tests.fault.audit import Auditor
+from tests.fault.disk import Disk
 from tests.fault.loading import progress
+from tests.fault.plan import Plan
+from tests.fault.report import FaultRun, Report
+from tests.fault.shim.control import Shim, build
 from tests.fault.topology import Topology
+from tests.fault.trial import Trial
 from tests.integration.processes import Server, eventually
 
 LEASE_S = "3"
 
 
+@dataclass(frozen=True)
+class Shimmed:
+    """A topology under the shim, and what can be done to it."""
+
+    trial: Trial
+    shim: Shim
+    disk: Disk
+
+
+@pytest.fixture(scope="session")
+def fault_run(pytestconfig: pytest.Config) -> FaultRun:
+    """What `make fault` asked for; beside the other tests, the short run."""
+    given = [plugin for plugin in pytestconfig.pluginmanager.get_plugins() if isinstance(plugin, FaultRun)]
+    return given[0] if given else FaultRun(Plan(), SEED)
+
+
 @pytest.fixture
+def plan(fault_run: FaultRun) -> Plan:
+    return fault_run.plan
+
+
+@pytest.fixture
+def report(fault_run: FaultRun) -> Report:
+    return fault_run.report
+
+
+@pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
     """A short lease, and a master key that the auditor knows too."""
     key = base64.b64encode(os.urandom(32)).decode()
@@ -48,6 +82,52 @@ def auditor(tmp_path: Path, environment: dict[str, str]) -> Iterator[Auditor]:
     auditor = Auditor(tmp_path / "data", environment)
     yield auditor
     auditor.close()
+
+
+@pytest.fixture
+def trial(topology: Topology, auditor: Auditor, report: Report, rng: random.Random) -> Trial:
+    return Trial(topology, auditor, report, rng)
+
+
+@pytest.fixture(scope="session")
+def lasting(
+    tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str], fault_run: FaultRun
+) -> Iterator[Trial]:
+    """Trials on one topology with one worker, which outlives every fault."""
+    folder = tmp_path_factory.mktemp("lasting")
+    topology, auditor = Topology(folder, environment), Auditor(folder / "data", environment)
+    try:
+        topology.start().add_worker()
+        yield Trial(topology, auditor, fault_run.report, random.Random(SEED))
+        topology.stop()
+    finally:
+        topology.discard()
+        auditor.close()
+
+
+@pytest.fixture(scope="session")
+def shim_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("shim"))
+
+
+@pytest.fixture(scope="session")
+def shimmed(
+    tmp_path_factory: pytest.TempPathFactory, shim_library: Path, environment: dict[str, str], fault_run: FaultRun
+) -> Iterator[Shimmed]:
+    """Trials on a topology whose processes run under the shim, with their data on a disk that can fill up."""
+    folder = tmp_path_factory.mktemp("shimmed")
+    shim = Shim(shim_library, folder / "data", folder / "page")
+    disk = Disk(folder / "data", shim)
+    topology = Topology(folder, environment | shim.environment | {"OSTRAKA_STORAGE__FREE_BYTES_MIN": "0"})
+    auditor = Auditor(folder / "data", environment)
+    try:
+        topology.start().add_worker()
+        yield Shimmed(Trial(topology, auditor, fault_run.report, random.Random(SEED)), shim, disk)
+        topology.stop()
+    finally:
+        topology.discard()
+        auditor.close()
+        disk.close()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ def drained(topology):
     return not any(topology.messages(queue) for queue in QUEUES)
 
 
-def test_a_thousand_rings_change_nothing(topology, auditor, indexed):
+def test_a_thousand_rings_change_nothing(topology, auditor, indexed, report):
     topology.add_worker()
     indexed(topology.client, load(topology.client, 200))
     company = auditor.records.company
@@ -30,9 +30,10 @@ def test_a_thousand_rings_change_nothing(topology, auditor, indexed):
     after = load(topology.client, 10, first=200)  # and the worker still works
     indexed(topology.client, after)
     auditor.check_shards(210)
+    report.survived("messages doubled", 210)
 
 
-def test_the_same_message_a_hundred_times_is_one_effect(topology, auditor, indexed):
+def test_the_same_message_a_hundred_times_is_one_effect(topology, auditor, indexed, report):
     job = load(topology.client, 200)  # nobody works yet, so the message lies there
     [message] = eventually(lambda: topology.messages("embed-bulk"))
     topology.push("embed-bulk", [message] * 100)
@@ -42,9 +43,10 @@ def test_the_same_message_a_hundred_times_is_one_effect(topology, auditor, index
     eventually(lambda: drained(topology))
     found_once(topology.client, 200, sample=10)
     auditor.check_shards(200)
+    report.survived("messages doubled", 200)
 
 
-def test_messages_that_are_not_ours_are_survived(server, auditor, indexed):
+def test_messages_that_are_not_ours_are_survived(server, auditor, indexed, report):
     """Celery's consumer ends on what it cannot parse; the supervisor starts another, without the message."""
     before = server.worker.pid
     with redis.Redis(unix_socket_path=str(server.socket)) as connection:
@@ -54,3 +56,4 @@ def test_messages_that_are_not_ours_are_survived(server, auditor, indexed):
     indexed(server.client, load(server.client, 20))
     found_once(server.client, 20, sample=5)
     auditor.check_shards(20)
+    report.survived("messages not ours", 20)

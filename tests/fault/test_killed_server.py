@@ -19,7 +19,7 @@ def server(tmp_path, environment):
         server.discard()
 
 
-def test_acknowledged_writes_survive(server, tmp_path, environment, auditor):
+def test_acknowledged_writes_survive(server, tmp_path, environment, auditor, report):
     load(server.client, 500)
     acknowledged: list[str] = []
 
@@ -58,3 +58,4 @@ def test_acknowledged_writes_survive(server, tmp_path, environment, auditor):
     finally:
         successor.discard()
     auditor.check_shards(500)
+    report.survived("kill -9, serve with its children", 500 + len(acknowledged))

@@ -6,7 +6,7 @@ from tests.integration.processes import eventually
 MEMORIES = 1_500
 
 
-def test_killed_twice_while_it_embeds(server, auditor, started, indexed):
+def test_killed_twice_while_it_embeds(server, auditor, started, indexed, report):
     job = load(server.client, MEMORIES)
     started(server.client, job)
     for _ in range(2):
@@ -17,9 +17,10 @@ def test_killed_twice_while_it_embeds(server, auditor, started, indexed):
     indexed(server.client, job)
     found_once(server.client, MEMORIES)
     auditor.check_shards(MEMORIES)
+    report.survived("kill -9, worker in the middle of a batch", MEMORIES)
 
 
-def test_killed_while_it_builds_a_shard(server, auditor, indexed):
+def test_killed_while_it_builds_a_shard(server, auditor, indexed, report):
     job = load(server.client, MEMORIES)
     eventually(lambda: auditor.lease("flush-"), every_s=0.002)
     worker = server.worker
@@ -28,6 +29,7 @@ def test_killed_while_it_builds_a_shard(server, auditor, indexed):
     indexed(server.client, job)
     found_once(server.client, MEMORIES)
     auditor.check_shards(MEMORIES)
+    report.survived("kill -9, worker in the middle of a flush", MEMORIES)
 
 
 def test_single_adds_go_on_while_the_worker_is_dead(server, auditor):

@@ -8,7 +8,7 @@ from tests.integration.processes import eventually
 MEMORIES = 1_500
 
 
-def test_paused_while_it_embeds(topology, auditor, started, indexed):
+def test_paused_while_it_embeds(topology, auditor, started, indexed, report):
     paused = topology.add_worker()
     job = load(topology.client, MEMORIES)
     started(topology.client, job)
@@ -23,9 +23,10 @@ def test_paused_while_it_embeds(topology, auditor, started, indexed):
     assert auditor.snapshot()[1:] == before[1:]
     found_once(topology.client, MEMORIES)
     auditor.check_shards(MEMORIES)
+    report.survived("worker paused past its lease", MEMORIES)
 
 
-def test_paused_while_it_builds_a_shard(topology, auditor, indexed):
+def test_paused_while_it_builds_a_shard(topology, auditor, indexed, report):
     paused = topology.add_worker()
     job = load(topology.client, MEMORIES)
     eventually(lambda: auditor.lease("flush-"), every_s=0.002)
@@ -39,6 +40,7 @@ def test_paused_while_it_builds_a_shard(topology, auditor, indexed):
     assert auditor.snapshot() == before
     found_once(topology.client, MEMORIES)
     auditor.check_shards(MEMORIES)
+    report.survived("worker paused past its lease", MEMORIES)
 
 
 def wake(topology, indexed):
