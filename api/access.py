@@ -41,6 +41,19 @@ class Access:
         known = records.known(name)
         return known if known is not None else await to_thread.run_sync(records.ensure_namespace, name)
 
+    def listed(self, name: str | None = None) -> list[int] | None:
+        """Return the row ids of the namespaces to list from: the one named, else those covered; ``None`` is all.
+
+        What is listed is chosen before it is cut into pages, so that a page tells nothing of the others. Raises
+        ``Forbidden``, ``NotFound``.
+        """
+        if name is not None:
+            return [self.read(name).id]
+        self.principal.require("read")
+        if self.principal.covers_all:
+            return None
+        return [each.id for each in self.tenant.records.namespaces() if self.principal.covers(each.name)]
+
     def _namespace(self, scope: str, name: str) -> Namespace:
         self.principal.require(scope)
         self.principal.require_namespace(name)

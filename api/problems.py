@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem documents: one table from the core's errors to HTTP status codes."""
 
+import math
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -97,7 +98,7 @@ def install(app: FastAPI) -> None:
             log.error("request_failed", code=error.reason)
         headers = {}
         if isinstance(error, errors.Busy | errors.Frozen | errors.DiskFull):
-            headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+            headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
         if status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="ostraka"'
         faults = [{"field": error.field, "detail": error.message}] if error.field else []

@@ -40,7 +40,7 @@ def list_failed(
 
     with _records_of(company, config, data) as records:
         opened = None if namespace is None else records.namespace(namespace)
-        page, more = list_failures(records, namespace=opened, after=0, limit=limit)
+        page, more = list_failures(records, namespace_ids=None if opened is None else [opened.id], after=0, limit=limit)
     table = Table("row", "memory", "job", "namespace", "error", "attempts", "accepted (UTC)")
     for failure in page:
         table.add_row(*_cells(failure))

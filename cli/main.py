@@ -22,7 +22,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(backup.app, name="backup")
 app.command()(freeze.freeze)
 app.command()(freeze.unfreeze)
-app.command()(transfer.export)
+app.command("export")(transfer.export_)
 app.command("import")(transfer.import_)
 app.command("verify-deleted")(deletions.verify_deleted)
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 
 import orjson
 import typer
@@ -18,7 +18,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type
 from cli.options import Config, Data, control_of, settings_of
 from core.clock import to_us
 from core.durability import write_whole
-from core.errors import Busy, ConfigurationError, InvalidInput
+from core.errors import Busy, ConfigurationError, InvalidInput, OstrakaError
 from core.memory import Name, NewMemory
 from core.pipeline.admission import Admission
 from core.records.backlog import Load
@@ -27,6 +27,9 @@ from core.records.control import DEFAULT_COMPANY, open_control
 from core.records.tables import Lane
 from core.records.writes import WriteRequest, commit_writes
 from core.settings import Settings
+
+if TYPE_CHECKING:
+    from core.records.reading import MemoryView
 
 _PAGE_ROWS: Final = 500
 _BATCH_ROWS: Final = 1_000
@@ -43,7 +46,7 @@ class ImportedMemory(NewMemory):
     created_at: object = None
 
 
-def export(
+def export_(
     namespace: Annotated[str, typer.Argument(help="What to export.")],
     company: Company = DEFAULT_COMPANY,
     out: Annotated[Path, typer.Option(help="File to write; - is standard output.")] = _STANDARD,
@@ -55,15 +58,18 @@ def export(
         typer.secho("What is written is not encrypted.", err=True, fg="yellow")
     with control_of(config, data) as control:
         records = control.records(control.find_company(company).id)
-        lines = _lines(records, records.namespace(namespace))
+        export = _Export(records, records.namespace(namespace))
         if out == _STANDARD:
-            sys.stdout.buffer.writelines(lines)
+            sys.stdout.buffer.writelines(export.lines())
             sys.stdout.buffer.flush()
-            return
-        try:
-            write_whole(out.absolute(), lines)
-        except OSError as error:
-            raise ConfigurationError(f"--out: {out} cannot be written: {error.strerror}; choose another") from None
+        else:
+            try:
+                write_whole(out.absolute(), export.lines())
+            except OSError as error:
+                raise ConfigurationError(f"--out: {out} cannot be written: {error.strerror}; choose another") from None
+    if export.refused:
+        typer.echo(f"{export.refused} memories were changed on the disk and are left out: restore a backup", err=True)
+        raise typer.Exit(1)
 
 
 def import_(
@@ -96,6 +102,7 @@ class _Writer:
     def __init__(self, records: CompanyRecords, namespace: Namespace, settings: Settings) -> None:
         self._records = records
         self._namespace = namespace
+        self._waited = False
         self._admission = Admission(
             records.database,
             Load(settings.queue.depth_max, settings.queue.bytes_max),
@@ -105,7 +112,15 @@ class _Writer:
 
     def write(self, items: Sequence[NewMemory]) -> None:
         """Write a batch durably, waiting while too much is on its way. Raises ``Unavailable``, ``Frozen``."""
-        Retrying(retry=retry_if_exception_type(Busy), wait=_wished_wait, reraise=True)(self._try, items)
+        retrying = Retrying(
+            retry=retry_if_exception_type(Busy), wait=_wished_wait, before_sleep=self._say_why, reraise=True
+        )
+        retrying(self._try, items)
+
+    def _say_why(self, _: RetryCallState) -> None:
+        if not self._waited:
+            typer.echo("too much waits to be indexed: going on as it drains; a worker must be running", err=True)
+        self._waited = True
 
     def _try(self, items: Sequence[NewMemory]) -> None:
         if self._admission.due:
@@ -138,38 +153,60 @@ def _import(source: BinaryIO, writer: _Writer) -> tuple[int, int]:
                 continue
             held_bytes += len(line)
             if len(batch) == _BATCH_ROWS or held_bytes >= _BATCH_BYTES:
-                writer.write(batch)
+                _write(writer, batch, accepted)
                 accepted += len(batch)
                 progress.update(task, completed=accepted)
                 batch, held_bytes = [], 0
         if batch:
-            writer.write(batch)
+            _write(writer, batch, accepted)
     return accepted + len(batch), rejected
 
 
-def _lines(records: CompanyRecords, namespace: Namespace) -> Iterator[bytes]:
-    """Yield the present memories of a namespace, each as a line that can be written again."""
-    from core.records.reading import list_memories  # noqa: PLC0415 - other commands need none of the index
+def _write(writer: _Writer, batch: Sequence[NewMemory], accepted: int) -> None:
+    """Write a batch; where that fails, say how far it came, because repeating all of it would write that twice."""
+    try:
+        writer.write(batch)
+    except OstrakaError:
+        typer.echo(f"{accepted} memories were written, in the order of their lines, before this:", err=True)
+        raise
 
-    after = 0
-    while page := list_memories(records, namespace, after=after, limit=_PAGE_ROWS):
-        for memory in page:
-            fields: dict[str, Any] = {
-                "namespace": namespace.name,
-                "id": memory.id,
-                "content": memory.content,
-                "metadata": memory.metadata,
-                "session": memory.session,
-                "tags": memory.tags,
-                "importance": memory.importance,
-                "occurred_at": memory.occurred_at,
-                "created_at": memory.created_at,
-            }
-            if memory.expires_at is not None:
-                left_s = math.ceil((to_us(memory.expires_at) - records.clock()) / 1e6)
-                fields["ttl_seconds"] = max(1, left_s)
-            yield orjson.dumps(fields, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
-        after = page[-1].row
+
+class _Export:
+    """The present memories of a namespace as lines that can be written again; ``refused`` counts those left out."""
+
+    def __init__(self, records: CompanyRecords, namespace: Namespace) -> None:
+        self._records = records
+        self._namespace = namespace
+        self.refused = 0
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the lines, once."""
+        from core.records.reading import list_memories  # noqa: PLC0415 - other commands need none of the index
+
+        after: int | None = 0
+        while after is not None:
+            page = list_memories(self._records, self._namespace, after=after, limit=_PAGE_ROWS)
+            self.refused += page.refused
+            for memory in page.memories:
+                yield self._line(memory)
+            after = page.next_after
+
+    def _line(self, memory: "MemoryView") -> bytes:
+        fields: dict[str, Any] = {
+            "namespace": self._namespace.name,
+            "id": memory.id,
+            "content": memory.content,
+            "metadata": memory.metadata,
+            "session": memory.session,
+            "tags": memory.tags,
+            "importance": memory.importance,
+            "occurred_at": memory.occurred_at,
+            "created_at": memory.created_at,
+        }
+        if memory.expires_at is not None:
+            left_s = math.ceil((to_us(memory.expires_at) - self._records.clock()) / 1e6)
+            fields["ttl_seconds"] = max(1, left_s)
+        return orjson.dumps(fields, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
 
 
 def _open(file: Path, stack: ExitStack) -> BinaryIO:

@@ -107,12 +107,11 @@ class Runtime:
         self._gate.run((EMBED, lane, company_id), drain)
 
     def index(self, company_id: str) -> None:
-        """Flush what is embedded, and ask for compaction where it may be due."""
+        """Flush what is embedded."""
         stage = self.tenant(company_id).index
 
         def drain() -> None:
-            if stage.drain():
-                self.doorbell.ring(MAINTAIN, company_id)
+            stage.drain()
 
         self._gate.run((INDEX, company_id), drain)
 

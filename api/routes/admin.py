@@ -31,7 +31,6 @@ from core.runtime import Runtime
 
 router = APIRouter(prefix="/admin", tags=["admin"])
 
-_EVERYTHING: Final = "*"
 _STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The backup; its size is declared, so that one that was cut off is noticed.",
@@ -124,7 +123,7 @@ def _operated(request: Request, caller: Access) -> Runtime:
     caller.principal.require("admin")
     runtime: Runtime = request.app.state.runtime
     home = runtime.control.find_company(DEFAULT_COMPANY).id
-    if caller.principal.company_id != home or _EVERYTHING not in caller.principal.patterns:
+    if caller.principal.company_id != home or not caller.principal.covers_all:
         raise Forbidden(
             "this concerns every company; use an admin key of the default company that covers all namespaces",
             code="operator_only",

@@ -31,13 +31,12 @@ def list_page(
 
     Those of deleted namespaces are listed for administrators of all namespaces.
     """
-    caller.principal.require("read")
-    wanted = None if namespace is None else caller.read(namespace).id
+    wanted = caller.listed(namespace)
     with caller.tenant.records.database.read() as connection:
-        page = list_receipts(connection, namespace_id=wanted, after=decode_cursor(cursor), limit=limit)
+        page = list_receipts(connection, namespace_ids=wanted, after=decode_cursor(cursor), limit=limit)
     more = encode_cursor(page[-1].row) if len(page) == limit else None
     named = [(receipt, _name(caller, receipt)) for receipt in page]
-    administers_all = "admin" in caller.principal.scopes and "*" in caller.principal.patterns
+    administers_all = "admin" in caller.principal.scopes and caller.principal.covers_all
     seen = [
         receipt_body(receipt, name)
         for receipt, name in named

@@ -27,12 +27,9 @@ def list_page(
     limit: Annotated[int, Query(ge=1, le=limits.PAGE_LIMIT_MAX)] = 50,
 ) -> Response:
     """Return failed memories, oldest first, of the namespaces that the credential covers."""
-    caller.principal.require("read")
-    opened = None if namespace is None else caller.read(namespace)
-    after = decode_cursor(cursor) or 0
-    page, more = list_failures(caller.tenant.records, namespace=opened, after=after, limit=limit)
-    seen = [failure for failure in page if caller.principal.covers(failure.namespace)]
-    return answer(page_body(seen, None if more is None else encode_cursor(more)))
+    wanted, after = caller.listed(namespace), decode_cursor(cursor) or 0
+    page, more = list_failures(caller.tenant.records, namespace_ids=wanted, after=after, limit=limit)
+    return answer(page_body(page, None if more is None else encode_cursor(more)))
 
 
 @router.post("/failures/retry", response_model=RetryAnswer, responses=documented(404), summary="Try again")

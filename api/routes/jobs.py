@@ -29,8 +29,8 @@ def list_page(
     limit: Annotated[int, Query(ge=1, le=limits.PAGE_LIMIT_MAX)] = 50,
 ) -> Response:
     """Return jobs, newest first, of the namespaces that the credential covers."""
-    caller.principal.require("read")
-    page = list_jobs(caller.tenant.records, after=decode_cursor(cursor), limit=limit, state=state)
+    wanted = caller.listed()
+    page = list_jobs(caller.tenant.records, namespace_ids=wanted, after=decode_cursor(cursor), limit=limit, state=state)
     more = encode_cursor(page[-1].row) if len(page) == limit else None
     seen = [job_body(job) for job in page if caller.principal.covers(job.namespace)]
     return answer({"jobs": seen, "next_cursor": more})

@@ -27,12 +27,15 @@ def list_page(
     limit: Annotated[int, Query(ge=1, le=limits.PAGE_LIMIT_MAX)] = 50,
     session: Annotated[Name | None, Query(description="Only this session.")] = None,
 ) -> Response:
-    """Return a page of the present memories, in order of acceptance."""
+    """Return a page of the present memories, in order of acceptance.
+
+    A memory whose stored bytes were changed is left out, and the log says so.
+    """
     opened = caller.read(namespace)
     after = decode_cursor(cursor) or 0
-    page = list_memories(caller.tenant.records, opened, after=after, limit=limit + 1, session=session)
-    more = encode_cursor(page[limit - 1].row) if len(page) > limit else None
-    return answer({"memories": [memory_body(memory) for memory in page[:limit]], "next_cursor": more})
+    page = list_memories(caller.tenant.records, opened, after=after, limit=limit, session=session)
+    more = None if page.next_after is None else encode_cursor(page.next_after)
+    return answer({"memories": [memory_body(memory) for memory in page.memories], "next_cursor": more})
 
 
 @router.get("/memory/{memory_id}", response_model=Memory, responses=documented(404), summary="Read a memory")

@@ -53,7 +53,7 @@ def read_header(source: BinaryIO) -> tuple[Header, bytes]:
     text = source.read(min(length, _JSON_BYTES_MAX))
     try:
         return _parse(text, length), start + text
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise IntegrityError("the head of the backup was changed or truncated") from None
 
 

@@ -31,11 +31,15 @@ def restore_directory(backup: BackupReader, target: Path) -> None:
     """Make the data directory ``target`` from a backup; it appears at once, and only if all of the backup is right.
 
     A freeze and the leases of the moment it was made at are not restored. Raises ``Conflict`` unless ``target`` is
-    empty or not there, ``IntegrityError`` when the backup is damaged.
+    empty or not there, or when it is a mount point, ``IntegrityError`` when the backup is damaged.
     """
     target = target.absolute()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise Conflict(f"{target} is not an empty directory; name another, or move what is there away", field="data")
+    if target.is_mount():
+        raise Conflict(
+            f"{target} is a mount point, nothing can be moved into its place; name a folder in it", field="data"
+        )
     make_durable_directory(target.parent)
     folder = target.with_name(f".{target.name}.{new_id('restore')}")
     folder.mkdir(mode=0o700)

@@ -170,6 +170,7 @@ def _refuse_another(records: CompanyRecords, name: str, source: Namespace, backu
     except NotFound:
         return
     begun = select(jobs.c.id).where(jobs.c.idempotency == _page_name(target, source, backup, 0).handle)
+    used = select(jobs.c.id).where(jobs.c.namespace_id == target.id).limit(1)
     with records.database.read() as connection:
-        if connection.execute(begun).first() is None:
+        if connection.execute(used).first() is not None and connection.execute(begun).first() is None:
             raise Conflict(f"namespace {name!r} exists; restore under another name with OLD=NEW", field="namespace")

@@ -26,8 +26,8 @@ from core.shards.blobs import LocalBlobs
 from core.shards.sealing import blob_name
 
 LEASE_PREFIX: Final = "backup-"  # while such a lease is held, no blob of the company is removed
-_LEASE_US: Final = 600_000_000  # a backup that died holds up the collector for this long
-_RENEW_US: Final = 200_000_000
+_LEASE_US: Final = 3_600_000_000  # longer than copying one record store takes; one that died holds up the collector
+_RENEW_US: Final = 1_200_000_000
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,16 @@ def take_snapshot(control: ControlStore, backup: str, only: str | None) -> Itera
         names = {company.id: company.name for company in control.companies()}
         stores = {company: control.records(company) for company in ids}
         leases = [held.enter_context(_Lease(records, backup)) for records in stores.values()]
-        saved = [_copy_company(records, names[company], folder) for company, records in stores.items()]
-        manifest = Manifest(format=FORMAT, control_bytes=(folder / CONTROL_NAME).stat().st_size, companies=saved)
 
         def keep() -> None:
             for lease in leases:
                 lease.keep()
+
+        saved = []
+        for company, records in stores.items():
+            saved.append(_copy_company(records, names[company], folder))
+            keep()
+        manifest = Manifest(format=FORMAT, control_bytes=(folder / CONTROL_NAME).stat().st_size, companies=saved)
 
         blobs = {company: _blobs(records) for company, records in stores.items()}
         yield Snapshot(folder, store_id, manifest, blobs, keep)
@@ -124,7 +128,9 @@ def _copy_company(records: CompanyRecords, name: str, folder: Path) -> SavedComp
 
 
 def _stored_bytes(blobs: LocalBlobs, row: Row[Any]) -> int | None:
-    """Return the bytes of a listed shard, none when its blob is missing or not as long as it was."""
+    """Return the bytes of a listed shard, none when its blob is missing, in quarantine, or not as long as it was."""
+    if row.quarantined_at is not None:
+        return None
     expected: int = row.bytes
     return expected if blobs.size(blob_name(row.namespace, row.public_id)) == expected else None
 

@@ -40,10 +40,12 @@ def figures(connection: Connection) -> dict[str, Figures]:
 
 
 def listed_shards(connection: Connection) -> list[Row[Any]]:
-    """Return namespace, id and bytes of each live shard."""
+    """Return namespace, id, bytes and quarantine mark of each live shard."""
     return list(
         connection.execute(
-            select(namespaces.c.public_id.label("namespace"), shards.c.public_id, shards.c.bytes)
+            select(
+                namespaces.c.public_id.label("namespace"), shards.c.public_id, shards.c.bytes, shards.c.quarantined_at
+            )
             .join(namespaces, namespaces.c.id == shards.c.namespace_id)
             .where(shards.c.retired_at.is_(None))
             .order_by(shards.c.id)

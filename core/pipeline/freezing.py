@@ -45,13 +45,13 @@ class FreezeOutcome:
 
 def freeze_state(control: ControlStore) -> FreezeState:
     """Return whether the server is frozen."""
-    database = control.database
-    found = database.freeze()
-    if found.phase is not Phase.FROZEN:
-        return FreezeState("draining" if found.phase is Phase.DRAINING else "open", frozen_until=found.until)
-    with database.read() as connection:
+    stands = [database.freeze() for database in (control.database, *_databases(control))]
+    if any(stand.phase is not Phase.FROZEN for stand in stands):
+        furthest = max(stands, key=lambda stand: stand.phase)  # on its way, or cut off while it took hold
+        return FreezeState("open" if furthest.phase is Phase.OPEN else "draining", frozen_until=furthest.until)
+    with control.database.read() as connection:
         since = connection.execute(store.select()).one().frozen_at
-    return FreezeState("frozen", since, found.until)
+    return FreezeState("frozen", since, stands[0].until)
 
 
 def freeze(control: ControlStore, limit_s: float | None = None, drain_s: float = DRAIN_S) -> FreezeOutcome:
@@ -63,21 +63,25 @@ def freeze(control: ControlStore, limit_s: float | None = None, drain_s: float =
     with _alone(control, drain_s):
         if (found := freeze_state(control)).state == "frozen":
             return FreezeOutcome(found, drained=True)
+        # Until all of it has taken hold it ends by itself, should this process die or the disk take no more.
+        begun = Freeze(Phase.FROZEN, control.clock() + int((drain_s + _TAKE_HOLD_S) * 1e6))
         try:
+            control.database.set_freeze(Freeze(Phase.DRAINING, begun.until))  # first: no company comes into being now
             companies = _databases(control)
-            begun = control.clock() + int((drain_s + _TAKE_HOLD_S) * 1e6)
-            for database in (control.database, *companies):
-                database.set_freeze(Freeze(Phase.DRAINING, begun))
+            for database in companies:
+                database.set_freeze(Freeze(Phase.DRAINING, begun.until))
             drained = _drain(control, companies, drain_s)
+            _impose(begun, [*companies, control.database])
             until = None if limit_s is None else control.clock() + int(limit_s * 1e6)
-            for database in (*companies, control.database):
-                database.set_freeze(Freeze(Phase.FROZEN, until))
-                database.settle()
+            _impose(Freeze(Phase.FROZEN, until), [*companies, control.database])
         except BaseException:
             _open(control)
             raise
+        found = freeze_state(control)
+        if found.state != "frozen":
+            raise Unavailable("the time given was over before the freeze took hold; give it more", code="store_busy")
         log.info("frozen", until=until, drained=drained)
-        return FreezeOutcome(freeze_state(control), drained)
+        return FreezeOutcome(found, drained)
 
 
 def unfreeze(control: ControlStore) -> None:
@@ -101,10 +105,23 @@ def _databases(control: ControlStore) -> list[Database]:
     return [control.records(company).database for company in control.company_ids()]
 
 
+def _impose(stand: Freeze, databases: list[Database]) -> None:
+    for database in databases:
+        database.set_freeze(stand)
+        database.settle()
+
+
 def _open(control: ControlStore) -> None:
+    """End the freeze of every database that can be written. Raises the first ``Unavailable``, after trying all."""
+    failed: Unavailable | None = None
     for database in (*_databases(control), control.database):
-        if database.freeze().phase is not Phase.OPEN:
-            database.set_freeze(Freeze())
+        try:
+            if database.freeze().phase is not Phase.OPEN:
+                database.set_freeze(Freeze())
+        except Unavailable as error:
+            failed = failed or error
+    if failed:
+        raise failed
 
 
 def _drain(control: ControlStore, companies: list[Database], drain_s: float) -> bool:

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 
 from core import limits
 from core.clock import Clock
-from core.errors import Busy, Frozen, OstrakaError, Unavailable
+from core.errors import Busy, OstrakaError, Unavailable
 from core.records.engine import Database
 from core.records.tables import Lane
 from core.records.writes import Accepted, WriteRequest, commit_writes
@@ -97,7 +97,7 @@ class GroupCommitter:
         try:
             with self._database.write() as connection:
                 answers = commit_writes(connection, [request for request, _ in batch], self._clock())
-        except Frozen as error:
+        except Unavailable as error:  # the store, not a request: each alone would only wait once more
             for _, future in batch:
                 future.set_exception(error)
         except OstrakaError as error:

@@ -27,7 +27,6 @@ from core.records.members import shard_members
 from core.records.overlay import Masked, masked_rows, purge_overdue
 from core.records.shardlist import (
     ShardRecord,
-    clear_overlay,
     commit_compaction,
     commit_flush,
     embedded_ids,
@@ -258,7 +257,11 @@ class IndexStage:
             if token:
                 state = namespace_state(connection, namespace.id)
                 if state and state.generation == generation:
-                    clear_overlay(connection, absorbed((row, masked.deleted) for row, masked in absent.items()))
+                    # A commit, although nothing changes: a flush that was paused past its lease, and has such a row in
+                    # hand, must lose.
+                    seen = absorbed((row, masked.deleted) for row, masked in absent.items())
+                    now = self._records.clock()
+                    commit_compaction(connection, namespace.id, added=None, replaced=[], absorbed=seen, now=now)
                 drop_lease(connection, lease, token)
 
 

@@ -11,12 +11,13 @@ from core.errors import Frozen, OstrakaError, Unavailable
 from core.pipeline.doorbell import EMBED, EMBED_BULK, INDEX
 from core.pipeline.forgetting import resume_deletions
 from core.pipeline.indexing import IndexStage
-from core.pipeline.orphans import SWEEP_EVERY_S, sweep_blobs
+from core.pipeline.orphans import SWEEP_EVERY_S, orphan_age_s, sweep_blobs
 from core.pipeline.purging import PurgeWatch
 from core.pipeline.repair import SCRUB_EVERY_S, Repair
 from core.records.claims import has_pending
 from core.records.company import CompanyRecords
 from core.records.counters import read_counter, set_counter
+from core.records.deadlines import holds
 from core.records.deletion import expire
 from core.records.leases import hold_lease
 from core.records.tables import Lane, State, leases, memories, namespaces, shards
@@ -61,7 +62,9 @@ class Reconciler:
             "compacted": index.compact,
             "collected": lambda: collect_garbage(records, index),
             "purged": purges.look,
-            "swept": lambda: self._rarely("swept_at", SWEEP_EVERY_S, lambda: sweep_blobs(records, blobs)),
+            "swept": lambda: self._rarely(
+                "swept_at", min(SWEEP_EVERY_S, orphan_age_s(records) / 2), lambda: sweep_blobs(records, blobs)
+            ),
             "dropped": sweep_cache,
             "refused": lambda: self._rarely("scrubbed_at", SCRUB_EVERY_S, repair.scrub),
             "anchored": lambda: int(anchor()),
@@ -148,5 +151,5 @@ def expire_memories(records: CompanyRecords) -> int:
 
 
 def _copied(connection: Connection, now: int) -> bool:
-    running = select(leases.c.name).where(leases.c.name.startswith(LEASE_PREFIX), leases.c.until > now)
+    running = select(leases.c.name).where(leases.c.name.startswith(LEASE_PREFIX), holds(leases.c.until, now))
     return connection.execute(running.limit(1)).first() is not None

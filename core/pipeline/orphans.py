@@ -25,6 +25,7 @@ log = structlog.get_logger()
 
 ORPHAN_AGE_S: Final = 3_600.0  # longer than the largest shard takes from put to commit
 SWEEP_EVERY_S: Final = 600.0
+_COMMIT_S: Final = 60.0  # a commit waits for the writer's lock for half of this at most
 _IDS_PER_STATEMENT: Final = 500
 _BLOB: Final = re.compile(r"ns_\w+/(sh_\w+)\.shard")
 _REST: Final = re.compile(r"ns_\w+/sh_\w+\.shard#\d+")  # obstore's name for a put under way
@@ -32,7 +33,7 @@ _REST: Final = re.compile(r"ns_\w+/sh_\w+\.shard#\d+")  # obstore's name for a p
 
 def sweep_blobs(records: CompanyRecords, blobs: LocalBlobs) -> int:
     """Remove the old files of a company's blob store that no shard lists; return how many. Others' files stay."""
-    deadline = records.clock() - int(ORPHAN_AGE_S * 1e6)
+    deadline = records.clock() - int(orphan_age_s(records) * 1e6)
     old = [file for file in blobs.files() if file.modified_at <= deadline]
     rests = [file.name for file in old if _REST.fullmatch(file.name)]
     found = {PurePath(file.name).stem: file.name for file in old if _BLOB.fullmatch(file.name)}
@@ -45,6 +46,11 @@ def sweep_blobs(records: CompanyRecords, blobs: LocalBlobs) -> int:
                 continue
         removed += _remove(blobs, found[shard])
     return removed
+
+
+def orphan_age_s(records: CompanyRecords) -> float:
+    """Return how old a file must be. It may hold what was deleted, so that it must go well before the purge is due."""
+    return max(_COMMIT_S, min(ORPHAN_AGE_S, records.purge_us / 8e6))
 
 
 class CacheSweep:

@@ -65,9 +65,11 @@ class PurgeWatch:
         with self._records.database.read() as connection:
             statement = select(shards.c.public_id, shards.c.members).where(shards.c.namespace_id == namespace_id)
             listed = {blob_name(namespace, row.public_id): row.members for row in connection.execute(statement)}
+            if files - listed.keys():  # being built, or left by a crash: nobody has written down what it holds
+                return []
+            if not listed:
+                return list(receipts)
             owners = _owners(connection, receipts)
-        if files - listed.keys():  # being built, or left by a crash: nobody has written down what it holds
-            return []
         rows = np.fromiter(owners, np.int64, len(owners))
         held = {owners[row] for members in listed.values() for row in rows[np.isin(rows, unpack_ids(members))].tolist()}
         return [receipt for receipt in receipts if receipt not in held]

@@ -64,7 +64,9 @@ def verify_deletion(
     look = _Look(records, receipt, ids, cache, late=_is_late(receipt, control.clock()))
     foreign = _listed_elsewhere(control, company_id)
     copies = [_check_backup(control, receipt, path) for path in backups] or [Finding("backups", True, "none looked at")]
-    return Verification(receipt, [rows, *look.stored(), look.opened(foreign), *copies])
+    return Verification(
+        receipt, [rows, *look.stored(), look.opened(foreign), _check_upgrades(records, receipt), *copies]
+    )
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,14 @@ def _listed_elsewhere(control: ControlStore, company_id: str) -> set[str]:
             with control.records(company.id).database.read() as connection:
                 found.update(connection.execute(select(shards.c.public_id)).scalars())
     return found
+
+
+def _check_upgrades(records: CompanyRecords, receipt: Receipt) -> Finding:
+    """Say whether a copy of the record store of before an upgrade may hold what was deleted."""
+    made = [path.stat().st_mtime_ns // 1_000 for path in records.folder.glob("records.db.before-*")]
+    older = sum(at <= (receipt.finished_at or at) for at in made)
+    detail = f"{older} made before: may hold it, sealed; remove what you do not need" if older else "none that holds it"
+    return Finding("copies of before an upgrade", True, detail)
 
 
 def _check_backup(control: ControlStore, receipt: Receipt, path: Path) -> Finding:

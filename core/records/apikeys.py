@@ -23,6 +23,7 @@ from core.records.control import ControlStore
 from core.records.tables import api_keys
 
 SCOPES: Final = ("read", "write", "admin")
+EVERY_NAMESPACE: Final = "*"
 _PREFIX: Final = "ostraka_"
 _SECRET_BYTES: Final = 32
 
@@ -45,6 +46,11 @@ class Principal:
         """Raise ``Forbidden`` unless one of the credential's patterns covers the namespace."""
         if not self.covers(name):
             raise Forbidden("this key does not cover that namespace", code="namespace_forbidden", field="namespace")
+
+    @property
+    def covers_all(self) -> bool:
+        """Whether the credential covers every namespace, those to come included."""
+        return EVERY_NAMESPACE in self.patterns
 
     def covers(self, name: str) -> bool:
         """Say whether one of the credential's patterns covers the namespace."""

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, func, select
 
+from core.records.deadlines import AHEAD_US_MAX
 from core.records.tables import Lane, State, memories
 
 _LOOK_ROWS: Final = 1_000  # those in front are claimed or wait to be tried again: a few batches of them
@@ -72,7 +73,11 @@ def _front(connection: Connection, lane: Lane) -> Sequence[Any]:
 
 
 def _free_head(lane: Lane, front: Sequence[Row[Any]], now: int) -> Head | None:
-    held_back = {row.id: row.lease for row in front if row.lease_until is not None and row.lease_until > now}
+    held_back = {
+        row.id: row.lease
+        for row in front
+        if row.lease_until is not None and now < row.lease_until <= now + AHEAD_US_MAX
+    }
     if any(held_back.values()):
         return None
     free = (row for row in front if row.id not in held_back)

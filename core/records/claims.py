@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, or_, select, u
 
 from core import limits
 from core.ids import new_id
+from core.records.deadlines import holds
 from core.records.tables import Lane, State, jobs, memories
 
 _IDS_PER_STATEMENT = 500
@@ -158,7 +159,7 @@ def in_chunks(rows: Iterable[int]) -> Iterable[list[int]]:
 
 
 def _claimable(lane: Lane, now: int) -> tuple[ColumnElement[bool], ...]:
-    free = or_(memories.c.lease_until.is_(None), memories.c.lease_until <= now)
+    free = or_(memories.c.lease_until.is_(None), ~holds(memories.c.lease_until, now))
     return memories.c.state == State.PENDING, memories.c.lane == lane, free
 
 

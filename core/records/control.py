@@ -154,7 +154,7 @@ def open_control(
         make_durable_directory(root)
     except OSError as error:
         raise ConfigurationError(f"[storage] path: {root} cannot be used: {error.strerror}; choose another") from None
-    with FileLock(root / "start.lock", timeout=60):
+    with FileLock(root / "start.lock"):
         database = open_database(root / "control.db", "control", clock)
         with database.read() as connection:
             row = connection.execute(select(store)).first()

@@ -5,6 +5,7 @@ is durable when it returns; ``read()`` sees one snapshot from its first statemen
 database: a write transaction that begins after it is refused, one that began before is waited for by the lock.
 """
 
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,7 +82,8 @@ class Database:
         while not self.checkpoint():
             if time.monotonic() > deadline:
                 raise Unavailable("the record store is being read without a pause; try again", code="store_busy")
-        sync(Path(str(self.engine.url.database)))
+        if self.engine.dialect.name == "sqlite":
+            sync(Path(str(self.engine.url.database)))
 
     def checkpoint(self) -> bool:
         """Empty the write-ahead log, so that erased pages leave it too; ``False`` while readers hold it back.
@@ -97,8 +99,10 @@ class Database:
                 cursor.execute(f"PRAGMA busy_timeout={_READERS_WAIT_MS}")
                 busy, *_ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             finally:
-                cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_S * 1_000}")
-                connection.close()
+                try:
+                    cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_S * 1_000}")
+                finally:
+                    connection.close()
         return not busy
 
     @contextmanager
@@ -121,6 +125,8 @@ class Database:
                 reason = str(error.orig).partition("\n")[0]
                 raise Unavailable(f"the record store does not answer: {reason}", code="store_unavailable") from None
             raise
+        except sqlite3.OperationalError as error:  # of the cursors that SQLAlchemy does not know of
+            raise Unavailable(f"the record store does not answer: {error}", code="store_unavailable") from None
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -143,7 +149,7 @@ def open_database(path: Path, kind: Kind, clock: Clock = now_us) -> Database:
     )
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
-    with FileLock(path.with_suffix(".lock"), timeout=60):
+    with FileLock(path.with_suffix(".lock")):  # a migration may take minutes; the kernel frees it when a process dies
         try:
             migrate(engine, kind)
         except BaseException:

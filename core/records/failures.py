@@ -50,11 +50,11 @@ class Discarded:
 
 
 def list_failures(
-    records: CompanyRecords, *, namespace: Namespace | None, after: int, limit: int
+    records: CompanyRecords, *, namespace_ids: Sequence[int] | None, after: int, limit: int
 ) -> tuple[list[Failure], int | None]:
-    """Return a page of failed memories, of a namespace or of all, behind the row ``after``; and the next ``after``."""
-    # The sum keeps SQLite from walking through every memory in order of id where no namespace is given.
-    place = memories.c.id + literal_column("0") if namespace is None else memories.c.id
+    """Return a page of failed memories, of some namespaces or all, behind the row ``after``; and the next ``after``."""
+    # The sum keeps SQLite from walking through every memory in order of id; only the failed are indexed apart.
+    place = memories.c.id + literal_column("0")
     statement = (
         select(
             memories.c.id,
@@ -71,8 +71,8 @@ def list_failures(
         .order_by(place)
         .limit(limit)
     )
-    if namespace is not None:
-        statement = statement.where(memories.c.namespace_id == namespace.id)
+    if namespace_ids is not None:
+        statement = statement.where(memories.c.namespace_id.in_(namespace_ids))
     with records.database.read() as connection:
         rows = connection.execute(statement).all()
     return [failure for row in rows if (failure := _failure(records, row))], rows[-1].id if len(rows) == limit else None

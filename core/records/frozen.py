@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from core.errors import Frozen
+from core.records.deadlines import holds
 from core.records.schema import Kind
 from core.records.tables import State, counters, leases, memories, store
 
@@ -90,8 +91,8 @@ def refuse_frozen(connection: Connection, kind: Kind, now: int, *, finishing: bo
 
 def work_under_way(connection: Connection, now: int) -> bool:
     """Say whether somebody in the company holds a lease or a claim."""
-    leased = select(leases.c.name).where(leases.c.until > now)
+    leased = select(leases.c.name).where(holds(leases.c.until, now))
     claimed = select(memories.c.id).where(
-        memories.c.state == State.PENDING, memories.c.lease.is_not(None), memories.c.lease_until > now
+        memories.c.state == State.PENDING, memories.c.lease.is_not(None), holds(memories.c.lease_until, now)
     )
     return any(connection.execute(statement.limit(1)).first() is not None for statement in (leased, claimed))

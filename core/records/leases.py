@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from core.clock import Clock
 from core.ids import new_id
 from core.records.counters import read_counter, set_counter
+from core.records.deadlines import holds
 from core.records.engine import Database
 from core.records.tables import leases
 
@@ -30,7 +31,7 @@ def take_lease(connection: Connection, name: str, *, now: int, lease_us: int) ->
         statement.on_conflict_do_update(
             index_elements=[leases.c.name],
             set_={"token": token, "until": now + lease_us},
-            where=leases.c.until <= now,
+            where=~holds(leases.c.until, now),
         ).returning(leases.c.token)
     ).scalar()
     return token if taken == token else None

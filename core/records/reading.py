@@ -1,18 +1,22 @@
 """Reading memories, versions, jobs and counts from the record store."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+import structlog
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select
 
 from core.clock import to_datetime
-from core.errors import NotFound
+from core.errors import IntegrityError, NotFound
 from core.memory import Metadata
 from core.records.company import CompanyRecords, Namespace
 from core.records.rows import open_content
 from core.records.tables import State, jobs, memories, shards
+
+log = structlog.get_logger()
 
 JobState = Literal["pending", "embedding", "indexing", "indexed", "failed"]
 
@@ -35,6 +39,15 @@ class MemoryView:
     state: str
     error: str | None
     row: int
+
+
+@dataclass(frozen=True)
+class MemoryPage:
+    """A page of memories; ``refused`` could not be opened; behind the row ``next_after``, if any, there are more."""
+
+    memories: list[MemoryView]
+    refused: int
+    next_after: int | None
 
 
 @dataclass(frozen=True)
@@ -100,14 +113,23 @@ def get_history(records: CompanyRecords, namespace: Namespace, memory_id: str) -
 
 def list_memories(
     records: CompanyRecords, namespace: Namespace, *, after: int, limit: int, session: str | None = None
-) -> list[MemoryView]:
-    """Return a page of present memories in order of acceptance, behind the row ``after``."""
+) -> MemoryPage:
+    """Return a page of present memories in order of acceptance, behind the row ``after``.
+
+    A row that cannot be opened is passed over and counted, so that it hides nothing but itself.
+    """
     statement = _alive(namespace, records.clock()).where(memories.c.id > after, memories.c.closed_at.is_(None))
     if session is not None:
         statement = statement.where(memories.c.session == namespace.key.handle("session", session))
     with records.database.read() as connection:
-        rows = connection.execute(statement.order_by(memories.c.id).limit(limit)).all()
-    return [view(namespace, row) for row in rows]
+        rows = connection.execute(statement.order_by(memories.c.id).limit(limit + 1)).all()
+    opened = []
+    for row in rows[:limit]:
+        with suppress(IntegrityError):
+            opened.append(view(namespace, row))
+    if refused := len(rows[:limit]) - len(opened):
+        log.error("rows_refused", reason=IntegrityError.code, rows=refused, namespace=namespace.public_id)
+    return MemoryPage(opened, refused, rows[limit - 1].id if len(rows) > limit else None)
 
 
 def get_job(records: CompanyRecords, job_id: str) -> JobView:
@@ -120,10 +142,17 @@ def get_job(records: CompanyRecords, job_id: str) -> JobView:
 
 
 def list_jobs(
-    records: CompanyRecords, *, after: int | None, limit: int, state: JobState | None = None
+    records: CompanyRecords,
+    *,
+    after: int | None,
+    limit: int,
+    namespace_ids: Sequence[int] | None = None,
+    state: JobState | None = None,
 ) -> list[JobView]:
-    """Return jobs, newest first, older than the row ``after``, all or those in a state."""
+    """Return jobs, newest first, older than the row ``after``: of some namespaces or all, in a state or any."""
     statement = select(jobs).order_by(jobs.c.id.desc()).limit(limit)
+    if namespace_ids is not None:
+        statement = statement.where(jobs.c.namespace_id.in_(namespace_ids))
     if after is not None:
         statement = statement.where(jobs.c.id < after)
     if state is not None:

@@ -94,6 +94,9 @@ class Receipt:
         left.append(
             Remaining("unused space in the database", None, "SQLite may keep sealed fragments until it reuses it")
         )
+        left.append(
+            Remaining("copies of before an upgrade", None, "records.db.before-…, until the operator removes them")
+        )
         left.append(Remaining("backups", None, "those made before created_at hold it, sealed under the master key"))
         return left
 
@@ -139,11 +142,13 @@ def get_receipt(connection: Connection, public_id: str) -> Receipt:
     return _receipt(row)
 
 
-def list_receipts(connection: Connection, *, namespace_id: int | None, after: int | None, limit: int) -> list[Receipt]:
-    """Return receipts, newest first, older than the row ``after``, of all namespaces or of one."""
+def list_receipts(
+    connection: Connection, *, namespace_ids: Sequence[int] | None, after: int | None, limit: int
+) -> list[Receipt]:
+    """Return receipts, newest first, older than the row ``after``, of some namespaces, or of all there ever were."""
     statement = _receipts().order_by(deletions.c.id.desc()).limit(limit)
-    if namespace_id is not None:
-        statement = statement.where(deletions.c.namespace_id == namespace_id)
+    if namespace_ids is not None:
+        statement = statement.where(deletions.c.namespace_id.in_(namespace_ids))
     if after is not None:
         statement = statement.where(deletions.c.id < after)
     return [_receipt(row) for row in connection.execute(statement)]

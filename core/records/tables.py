@@ -221,6 +221,13 @@ memories = Table(
         postgresql_where=text("expires_at IS NOT NULL"),
     ),
     Index(
+        "ix_memories_expiring",
+        "expires_at",
+        "namespace_id",
+        sqlite_where=text("expires_at IS NOT NULL AND state != 'deleted'"),
+        postgresql_where=text("expires_at IS NOT NULL AND state != 'deleted'"),
+    ),
+    Index(
         "ix_memories_failed",
         "namespace_id",
         "id",

@@ -60,6 +60,7 @@ class LocalBlobs:
         """Remove a blob, or the rest of a put; removing one that is gone is no error. Raises ``Unavailable``."""
         with _translated("removed"), suppress(FileNotFoundError):
             (self._root / name).unlink()
+            sync((self._root / name).parent)
 
     def size(self, name: str) -> int | None:
         """Return the bytes of a blob, none when it is missing. Raises ``Unavailable``."""
@@ -68,17 +69,25 @@ class LocalBlobs:
         return None
 
     def names(self, prefix: str = "") -> Iterator[str]:
-        """Yield the names of all blobs below a prefix."""
-        for page in obstore.list(self._store, prefix=prefix or None):
-            for entry in page:
-                yield str(entry["path"])
+        """Yield the names of all blobs below a prefix. Raises ``Unavailable``."""
+        with _translated("listed"):
+            for page in obstore.list(self._store, prefix=prefix or None):
+                for entry in page:
+                    yield str(entry["path"])
 
     def files(self) -> Iterator[StoredFile]:
         """Yield everything that lies there, also what is left of puts that were cut off, which nothing else lists."""
-        for folder, _, names in os.walk(self._root):
-            for path in (Path(folder) / name for name in names):
-                with suppress(FileNotFoundError):  # removed meanwhile
-                    yield StoredFile(path.relative_to(self._root).as_posix(), path.lstat().st_mtime_ns // 1_000)
+        with _translated("listed"):
+            for folder, _, names in os.walk(self._root, onerror=_raise):
+                for path in (Path(folder) / name for name in names):
+                    with suppress(FileNotFoundError):  # removed meanwhile
+                        yield StoredFile(path.relative_to(self._root).as_posix(), path.lstat().st_mtime_ns // 1_000)
+
+
+def _raise(error: OSError) -> None:
+    """Let a folder that cannot be read be an error, and not an empty one; it may be removed meanwhile."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 @contextmanager

@@ -31,7 +31,7 @@ class StoreChecks:
 
     def check_reading(self, name, rows) -> None:
         namespace = self.records.namespace(name)
-        listed = list_memories(self.records, namespace, after=0, limit=500)
+        listed = list_memories(self.records, namespace, after=0, limit=500).memories
         assert [view.row for view in listed] == [row.row for row in rows if row.present(self.now)]
         for id_ in {row.id for row in rows}:
             versions = [row for row in rows if row.id == id_ and row.alive(self.now)]

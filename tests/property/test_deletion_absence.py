@@ -173,7 +173,7 @@ class Trial:
     # --- what must hold ---------------------------------------------------------------------------------
 
     def check(self) -> None:
-        listed = list_memories(self.records, self.namespace, after=0, limit=500)
+        listed = list_memories(self.records, self.namespace, after=0, limit=500).memories
         shown = {marker_of(view.content) for view in listed}
         current = {versions[-1].marker for versions in self.versions.values()}
         assert current - self.doomed <= shown <= current
@@ -202,7 +202,7 @@ class Trial:
         current = {versions[-1].marker for versions in self.versions.values()}
         assert self.found("anything", "vector", None) == current
         with self.records.database.read() as connection:
-            states = {each.state for each in list_receipts(connection, namespace_id=None, after=None, limit=500)}
+            states = {each.state for each in list_receipts(connection, namespace_ids=None, after=None, limit=500)}
             shards = live_shards(connection, self.namespace.id)
         assert states <= {"purged"}
         blobs = LocalBlobs(self.records.folder / "shards")

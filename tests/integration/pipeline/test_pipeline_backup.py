@@ -113,7 +113,7 @@ def test_shards_are_kept_while_they_are_copied(filled, clock):
         assert not before & {shard.public_id for shard in filled.shards()}
         for chunk in chunks:
             sent.append(chunk)
-            clock.advance(100)  # in all, longer than a lease lasts
+            clock.advance(600)  # in all, longer than a lease lasts
             assert collect_garbage(filled.records, filled.tenant.index) == 0
     assert len(sent) > 10
     verify(opened(b"".join(sent), filled.runtime.control.master))
@@ -125,7 +125,7 @@ def test_a_backup_that_died_holds_up_the_collector_for_a_while_only(filled, cloc
     made.__enter__()
     filled.write({"id": "new", "content": "A new tail replaces the old one."})
     filled.settle()
-    clock.advance(599)
+    clock.advance(3_599)
     assert collect_garbage(filled.records, filled.tenant.index) == 0
     clock.advance(2)
     assert collect_garbage(filled.records, filled.tenant.index) > 0

@@ -47,7 +47,7 @@ def test_each_stage_rings_for_the_next(server):
     server.settle()
     server.runtime.doorbell.close()
 
-    assert {queue for queue, _ in server.rings} == {EMBED, EMBED_BULK, INDEX, MAINTAIN}
+    assert {queue for queue, _ in server.rings} == {EMBED, EMBED_BULK, INDEX}
     assert {company for _, company in server.rings} == {server.company}
 
 

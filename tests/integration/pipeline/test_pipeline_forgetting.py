@@ -45,12 +45,12 @@ def filled(server):
 
 
 def left(server, namespace="notes") -> set[str]:
-    return {view.id for view in list_memories(server.records, server.namespace(namespace), after=0, limit=500)}
+    return {view.id for view in list_memories(server.records, server.namespace(namespace), after=0, limit=500).memories}
 
 
 def receipts(server):
     with server.records.database.read() as connection:
-        return list_receipts(connection, namespace_id=None, after=None, limit=99)
+        return list_receipts(connection, namespace_ids=None, after=None, limit=99)
 
 
 def die_at_page(monkeypatch, page: int) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from core.errors import IntegrityError
 from core.pipeline import orphans
-from core.pipeline.orphans import ORPHAN_AGE_S, SWEEP_EVERY_S, CacheSweep
+from core.pipeline.orphans import ORPHAN_AGE_S, SWEEP_EVERY_S, CacheSweep, orphan_age_s
 from core.shards.blobs import LocalBlobs
 
 ROOT = Path(__file__).parents[3]
@@ -65,7 +65,7 @@ def test_a_flush_that_died_before_its_commit_leaves_a_blob_that_is_swept(flushed
     date(flushed)
     [orphan] = files(flushed) - live(flushed)
 
-    age(flushed, SWEEP_EVERY_S)  # it is young, and its commit may come
+    age(flushed, orphan_age_s(flushed.records) / 2)  # it is young, and its commit may come
     assert orphan in files(flushed)
     age(flushed)
     assert orphan not in files(flushed)
@@ -113,7 +113,7 @@ def test_a_put_that_was_killed_leaves_a_rest_that_is_swept(flushed):
     [rest] = files(flushed) - live(flushed)
     assert "#" in rest
 
-    age(flushed, SWEEP_EVERY_S)
+    age(flushed, orphan_age_s(flushed.records) / 2)
     assert rest in files(flushed)
     age(flushed)
     assert files(flushed) == live(flushed)
@@ -170,7 +170,7 @@ def test_the_sweep_comes_by_now_and_then(flushed, monkeypatch):
     looked = []
     monkeypatch.setattr(LocalBlobs, "files", lambda blobs: iter(looked.append(blobs) or ()))
     for _ in range(4):
-        age(flushed, SWEEP_EVERY_S / 2)
+        age(flushed, orphan_age_s(flushed.records) / 4)
 
     assert len(looked) == 2
     flushed.clock.advance(-10 * SWEEP_EVERY_S)  # a clock that was set back holds nothing up

@@ -162,7 +162,7 @@ def test_an_upgrade_that_fails_changes_nothing(old, open_server, failing_migrati
     monkeypatch.setitem(schema.HEADS, "company", HEAD)
     control = open_control(old)
     store = control.records(control.company_ids()[0])
-    listed = list_memories(store, store.namespace("notes"), after=0, limit=10)
+    listed = list_memories(store, store.namespace("notes"), after=0, limit=10).memories
     assert [memory.id for memory in listed] == ["cat", "train", "code", "tea", "late"]
     control.close()
 

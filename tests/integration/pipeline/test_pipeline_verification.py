@@ -28,6 +28,7 @@ CLEAN = {
     "replaced shard files": True,
     "unlisted shard files": True,
     "opened shards": True,
+    "copies of before an upgrade": True,
     "backups": True,
 }
 

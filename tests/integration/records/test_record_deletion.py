@@ -157,7 +157,7 @@ def test_a_memory_expires_when_its_time_comes_swept_or_not(desk):
 
     with pytest.raises(NotFound):
         get_memory(desk.records, desk.namespace(), "x")
-    assert [memory.id for memory in list_memories(desk.records, desk.namespace(), after=0, limit=9)] == ["y"]
+    assert [memory.id for memory in list_memories(desk.records, desk.namespace(), after=0, limit=9).memories] == ["y"]
     assert expire(desk.records, 10) == 1
     assert expire(desk.records, 10) == 0
     swept, kept = desk.rows(desk.namespace())

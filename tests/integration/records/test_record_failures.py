@@ -28,7 +28,7 @@ def fail(desk):
 
 def listed(desk, namespace: str | None = None, limit: int = 99):
     opened = None if namespace is None else desk.namespace(namespace)
-    return list_failures(desk.records, namespace=opened, after=0, limit=limit)[0]
+    return list_failures(desk.records, namespace_ids=opened and [opened.id], after=0, limit=limit)[0]
 
 
 def retry(desk, **chosen) -> int:
@@ -62,7 +62,7 @@ def test_pages_hold_every_failure_once_of_one_namespace_or_of_all(desk, fail):
         opened = None if namespace is None else desk.namespace(namespace)
         seen, after = [], 0
         while after is not None:
-            page, after = list_failures(desk.records, namespace=opened, after=after, limit=3)
+            page, after = list_failures(desk.records, namespace_ids=opened and [opened.id], after=after, limit=3)
             seen += [failure.row for failure in page]
         assert seen == expected
 

@@ -33,7 +33,7 @@ def test_fifty_namespaces_are_apart(desk, open_desk):
     assert [namespace.name for namespace in other.records.namespaces()] == names
     assert len({namespace.key.secret for namespace in other.records.namespaces()}) == 50
     for namespace in other.records.namespaces():
-        [memory] = list_memories(other.records, namespace, after=0, limit=9, session="s")
+        [memory] = list_memories(other.records, namespace, after=0, limit=9, session="s").memories
         assert memory.content == f"I am {namespace.name}"
     with desk.records.database.read() as connection:
         handles = connection.execute(select(memories.c.handle, memories.c.session)).all()

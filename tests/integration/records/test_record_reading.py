@@ -1,6 +1,7 @@
 """Jobs, lists and histories as their owner sees them."""
 
 import pytest
+from sqlalchemy import update
 
 from core.errors import IntegrityError, NotFound
 from core.records.claims import fail_claimed
@@ -78,10 +79,11 @@ def test_pages_hold_every_present_memory_once(desk):
         delete_memory(desk.records, desk.namespace(), id_)
     desk.write({"id": "m5", "content": "newer"})
     seen, after = [], 0
-    while page := list_memories(desk.records, desk.namespace(), after=after, limit=4):
-        assert len(page) <= 4
-        seen += [memory.id for memory in page]
-        after = page[-1].row
+    while after is not None:
+        page = list_memories(desk.records, desk.namespace(), after=after, limit=4)
+        assert 0 < len(page.memories) <= 4
+        seen += [memory.id for memory in page.memories]
+        after = page.next_after
         if len(seen) == 8:
             desk.write({"id": "late", "content": "arrives while somebody pages"})
 
@@ -93,8 +95,19 @@ def test_a_session_is_listed_alone(desk):
     desk.write(*({"id": f"{name}{number}", "content": "x", "session": name} for number in range(3) for name in "ab"))
 
     page = list_memories(desk.records, desk.namespace(), after=0, limit=9, session="b")
-    assert [memory.id for memory in page] == ["b0", "b1", "b2"]
-    assert list_memories(desk.records, desk.namespace(), after=0, limit=9, session="c") == []
+    assert [memory.id for memory in page.memories] == ["b0", "b1", "b2"]
+    assert list_memories(desk.records, desk.namespace(), after=0, limit=9, session="c").memories == []
+
+
+def test_a_row_that_was_changed_hides_nothing_but_itself(desk):
+    desk.write(*({"id": f"m{number}", "content": "x"} for number in range(5)))
+    second = desk.rows(desk.namespace())[1]
+    with desk.records.database.write() as connection:
+        connection.execute(update(memories).where(memories.c.id == second.id).values(sealed=second.sealed[:-1] + b"?"))
+    page = list_memories(desk.records, desk.namespace(), after=0, limit=3)
+    assert ([memory.id for memory in page.memories], page.refused) == (["m0", "m2"], 1)
+    page = list_memories(desk.records, desk.namespace(), after=page.next_after, limit=3)
+    assert ([memory.id for memory in page.memories], page.refused, page.next_after) == (["m3", "m4"], 0, None)
 
 
 def test_the_history_shows_when_each_version_stood(desk):

@@ -18,7 +18,7 @@ def receipt_of(records: CompanyRecords, public_id: str) -> Receipt:
 def listed(desk, **more) -> list[str]:
     with desk.records.database.read() as connection:
         return [
-            each.id for each in list_receipts(connection, **{"namespace_id": None, "after": None, "limit": 9} | more)
+            each.id for each in list_receipts(connection, **{"namespace_ids": None, "after": None, "limit": 9} | more)
         ]
 
 
@@ -103,7 +103,7 @@ def test_receipts_are_listed_newest_first_in_pages(desk):
     assert listed(desk) == ids
     assert listed(desk, limit=2) == ids[:2]
     assert listed(desk, after=receipt_of(desk.records, ids[1]).row) == ids[2:]
-    assert listed(desk, namespace_id=desk.namespace("n0").id) == [ids[1], ids[3]]
+    assert listed(desk, namespace_ids=[desk.namespace("n0").id]) == [ids[1], ids[3]]
     with pytest.raises(NotFound):
         receipt_of(desk.records, "del_unknown")
 

@@ -68,7 +68,9 @@ def test_the_same_id_again_is_a_new_version(desk):
     assert old.closed_at == new.created_at
     assert new.closed_at is None
     assert get_memory(desk.records, desk.namespace(), "city").content == "Athens"
-    assert [memory.content for memory in list_memories(desk.records, desk.namespace(), after=0, limit=9)] == ["Athens"]
+    assert [memory.content for memory in list_memories(desk.records, desk.namespace(), after=0, limit=9).memories] == [
+        "Athens"
+    ]
 
 
 def test_the_same_id_twice_in_one_request_keeps_the_last(desk):
@@ -111,7 +113,7 @@ def test_superseding_what_is_not_there_is_a_plain_write(desk):
 def test_superseding_within_one_request(desk):
     desk.write({"id": "a", "content": "one"}, {"id": "b", "content": "two", "supersedes": "a"})
 
-    assert [memory.id for memory in list_memories(desk.records, desk.namespace(), after=0, limit=9)] == ["b"]
+    assert [memory.id for memory in list_memories(desk.records, desk.namespace(), after=0, limit=9).memories] == ["b"]
 
 
 def test_a_patch_of_a_version_that_moved_on_is_a_conflict(desk):
@@ -200,7 +202,7 @@ class TestGroupCommit:
 
         assert len(committed) <= 2  # what was picked up first, and all the others together
         assert len({answer.job_id for answer in answers}) == 50
-        listed = list_memories(desk.records, desk.namespace(), after=0, limit=99)
+        listed = list_memories(desk.records, desk.namespace(), after=0, limit=99).memories
         assert [memory.id for memory in listed] == [answer.ids[0] for answer in answers]
 
     def test_a_bad_request_in_a_shared_commit_fails_alone(self, desk, commits):

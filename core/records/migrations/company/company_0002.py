@@ -55,6 +55,7 @@ def _memories() -> None:
     for name, columns, where in (
         ("ix_memories_pending", ["lane", "id", "namespace_id", "bytes"], "state = 'pending'"),
         ("ix_memories_embedded", ["namespace_id", "lane", "id", "created_at", "bytes"], "state = 'embedded'"),
+        ("ix_memories_expiring", ["expires_at", "namespace_id"], "expires_at IS NOT NULL AND state != 'deleted'"),
         ("ix_memories_failed", ["namespace_id", "id"], "state = 'failed'"),
         ("ix_memories_deletion", ["deletion_id", "overlay"], "deletion_id IS NOT NULL"),
     ):
