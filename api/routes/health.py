@@ -11,6 +11,7 @@ from api.checkups import Checkup
 from api.problems import documented, problem
 from api.routes.dependencies import Caller
 from api.schemas import Health
+from core.errors import Forbidden
 from core.pipeline.readiness import status_of
 
 router = APIRouter(tags=["server"])
@@ -60,6 +61,8 @@ async def ready(request: Request) -> Response:
     response_class=Response,
 )
 def metrics(request: Request, caller: Caller) -> Response:
-    """Return the company's metrics. Namespaces appear by their opaque ids. Needs the scope `read`."""
+    """Return the company's metrics, namespaces by their opaque ids. Needs the scope `read` for all of them."""
     caller.principal.require("read")
+    if not caller.principal.covers_all:
+        raise Forbidden("metrics are of every namespace; use a key that covers all", code="namespace_forbidden")
     return Response(request.app.state.metrics.expose(caller.principal.company_id), media_type=CONTENT_TYPE_LATEST)

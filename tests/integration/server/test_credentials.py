@@ -169,6 +169,18 @@ def test_lists_show_only_what_the_key_covers(guarded, keys):
     assert {job["namespace"] for job in jobs} == {OWN}
 
 
+def test_metrics_of_every_namespace_are_for_keys_that_cover_them(guarded, keys):
+    answer = guarded.call(keys["read"], "GET", "/metrics")
+    assert (answer.status_code, answer.json()["code"]) == (403, "namespace_forbidden")
+    assert guarded.call(guarded.key("--scope", "read"), "GET", "/metrics").status_code == 200
+
+
+def test_pages_tell_nothing_of_what_the_key_does_not_cover(guarded, keys):
+    for path, listed in (("/v1/jobs", "jobs"), ("/v1/deletions", "deletions")):
+        page = guarded.call(keys["read"], "GET", f"{path}?limit=1").json()
+        assert len(page[listed]) == 1, "the newest are of another namespace, and take no place"
+
+
 def test_receipts_of_deleted_namespaces_are_for_administrators(guarded, keys):
     for name in ("team-doomed", "secret-doomed"):
         assert guarded.call(guarded.admin, "PUT", f"/v1/namespaces/{name}").status_code == 200
