@@ -73,6 +73,8 @@ def run_worker(settings: Settings, queues: Sequence[str]) -> None:
                     "--without-mingle",
                 ]
             )
+            if not runtime.stopping.is_set():  # Celery gave up by itself: whoever watches over us must start us again
+                raise SystemExit(1)
         finally:
             watch.stop()
     finally:

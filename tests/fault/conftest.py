@@ -3,6 +3,7 @@
 import base64
 import os
 import random
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +99,7 @@ def lasting(
     topology, auditor = Topology(folder, environment), Auditor(folder / "data", environment)
     try:
         topology.start().add_worker()
+        topology.recover(time.monotonic())
         yield Trial(topology, auditor, fault_run.report, random.Random(SEED))
         topology.stop()
     finally:
@@ -117,11 +119,12 @@ def shimmed(
     """Trials on a topology whose processes run under the shim, with their data on a disk that can fill up."""
     folder = tmp_path_factory.mktemp("shimmed")
     shim = Shim(shim_library, folder / "data", folder / "page")
-    disk = Disk(folder / "data", shim)
+    disk = Disk(folder / "data", shim, real=fault_run.plan.long)
     topology = Topology(folder, environment | shim.environment | {"OSTRAKA_STORAGE__FREE_BYTES_MIN": "0"})
     auditor = Auditor(folder / "data", environment)
     try:
         topology.start().add_worker()
+        topology.recover(time.monotonic())
         yield Shimmed(Trial(topology, auditor, fault_run.report, random.Random(SEED)), shim, disk)
         topology.stop()
     finally:

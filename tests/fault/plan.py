@@ -8,7 +8,7 @@ class Plan:
     """The length of each part."""
 
     kill_cycles: int = 10
-    pause_s: float = 3.0  # how long Redis stands still
+    pause_s: float = 2.0  # how long Redis stands still
     load_s: float = 10.0
     restarts: int = 1
     redis_cycles: int = 1

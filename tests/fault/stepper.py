@@ -170,8 +170,10 @@ class Stepper:
         records = control.records(self.company)
         namespace = records.namespace(self.ledger.namespace)
         views, after = [], 0
-        while page := list_memories(records, namespace, after=after, limit=500):
-            views, after = [*views, *page], page[-1].row
+        while after is not None:
+            page = list_memories(records, namespace, after=after, limit=500)
+            assert not page.refused
+            views, after = [*views, *page.memories], page.next_after
         assert len(views) == len({view.id for view in views})
         found = {view.id: view.content for view in views}
         for name, entry in self.ledger.entries.items():

@@ -26,7 +26,7 @@ def test_no_failing_call_loses_or_resurrects_anything(shim_library, environment,
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     results = json.loads(done.stdout.splitlines()[-1])
     for kind, result in results.items():
-        figures = report.of(f"EIO, ENOSPC: each call of a {kind}")
+        figures = report.of(f"EIO, ENOSPC: each call of {kind}")
         figures.cycles += result["cycles"]
         figures.acknowledged_writes += result["writes"]
         figures.acknowledged_deletes += result["deletes"]

@@ -8,7 +8,7 @@ from tests.fault.loading import found_once, load
 from tests.integration.processes import eventually
 
 DAY_US = 86_400_000_000
-MEMORIES = 1_200
+MEMORIES = 800
 
 
 @pytest.fixture
@@ -30,9 +30,13 @@ def test_a_jump_under_traffic_loses_nothing(shimmed, clock, fault, offsets):
 def test_leases_that_run_out_early_let_nobody_in_twice(shimmed, clock, started, indexed, report):
     """The worker that holds the rows is still at work when the clock says that its lease is long over."""
     topology, auditor = shimmed.trial.topology, shimmed.trial.auditor
+    [first] = topology.workers
+    second = topology.add_worker()
+    first.send(signal.SIGSTOP)
+    indexed(topology.client, load(topology.client, 10, namespace="elsewhere"))  # the second is there
+    first.send(signal.SIGCONT)
     job = load(topology.client, MEMORIES, namespace="early")
     started(topology.client, job)
-    second = topology.add_worker()
     for number in (1, 2, 3):
         eventually(auditor.claimed, every_s=0.002)
         clock.set(offset_us=number * DAY_US)

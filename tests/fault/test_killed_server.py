@@ -58,4 +58,4 @@ def test_acknowledged_writes_survive(server, tmp_path, environment, auditor, rep
     finally:
         successor.discard()
     auditor.check_shards(500)
-    report.survived("kill -9, serve with its children", 500 + len(acknowledged))
+    report.survived("kill -9: serve with its children", 500 + len(acknowledged))

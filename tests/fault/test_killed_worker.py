@@ -17,7 +17,7 @@ def test_killed_twice_while_it_embeds(server, auditor, started, indexed, report)
     indexed(server.client, job)
     found_once(server.client, MEMORIES)
     auditor.check_shards(MEMORIES)
-    report.survived("kill -9, worker in the middle of a batch", MEMORIES)
+    report.survived("kill -9: worker in the middle of a batch", MEMORIES)
 
 
 def test_killed_while_it_builds_a_shard(server, auditor, indexed, report):
@@ -29,7 +29,7 @@ def test_killed_while_it_builds_a_shard(server, auditor, indexed, report):
     indexed(server.client, job)
     found_once(server.client, MEMORIES)
     auditor.check_shards(MEMORIES)
-    report.survived("kill -9, worker in the middle of a flush", MEMORIES)
+    report.survived("kill -9: worker in the middle of a flush", MEMORIES)
 
 
 def test_single_adds_go_on_while_the_worker_is_dead(server, auditor):

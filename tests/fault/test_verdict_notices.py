@@ -35,7 +35,7 @@ def judged(lasting, rng):
         secretly(write, delete)
         figures = Figures()
         try:
-            judge(client, lasting.auditor, ledger, figures, rng)
+            judge(lasting.topology, lasting.auditor, ledger, figures, rng)
         except AssertionError:
             return figures
         assert (figures.lost, figures.duplicated, figures.resurrected) == (0, 0, 0)

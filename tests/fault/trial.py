@@ -33,7 +33,7 @@ class Trial:
         with Traffic(self.topology.url, ledger, str(self._rng.random()), **callers) as traffic:
             eventually(lambda: traffic.check() or ledger.writes > 20)
             yield traffic
-        judge(self.topology.client, self.auditor, ledger, self._report.of(fault), self._rng)
+        judge(self.topology, self.auditor, ledger, self._report.of(fault), self._rng)
 
     def goes_on(self, traffic: Traffic, seconds: float) -> None:
         """Let the fault last; meanwhile writes are acknowledged and questions answered."""

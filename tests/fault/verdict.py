@@ -8,18 +8,20 @@ import httpx
 from tests.fault.audit import Auditor
 from tests.fault.ledger import Ledger, Outcome
 from tests.fault.report import Figures
+from tests.fault.topology import Topology
 from tests.fault.traffic import imbalances
 from tests.integration.processes import eventually
 
-SEARCHED = 60  # memories that are asked for by all ways of asking
+SEARCHED = 40  # memories that are asked for by all ways of asking
 
 
-def judge(client: httpx.Client, auditor: Auditor, ledger: Ledger, figures: Figures, rng: random.Random) -> None:
+def judge(topology: Topology, auditor: Auditor, ledger: Ledger, figures: Figures, rng: random.Random) -> None:
     """Wait until every job has ended, then hold every memory against the ledger; add to the figures; fail on any fault.
 
     Listing shows all; a sample is also read by id, with its history, and searched for.
     """
-    settle(client, auditor)
+    client = topology.client
+    settle(topology, auditor)
     figures.acknowledged_writes += ledger.writes
     figures.acknowledged_deletes += ledger.deletes
     faults = [fault for fault in (_listed(client, ledger, figures)) if fault]
@@ -30,12 +32,17 @@ def judge(client: httpx.Client, auditor: Auditor, ledger: Ledger, figures: Figur
     auditor.check_index(ledger.namespace)
 
 
-def settle(client: httpx.Client, auditor: Auditor) -> None:
+def settle(topology: Topology, auditor: Auditor) -> None:
     """Wait until every job has ended; what failed in a fault is sent round again, as its owner would."""
-    eventually(lambda: not auditor.unfinished_jobs(), within_s=120, every_s=0.05)
+
+    def ended() -> bool:
+        topology.revive()
+        return not auditor.unfinished_jobs()
+
+    eventually(ended, within_s=120, every_s=0.05)
     for job in auditor.failed_jobs():
-        assert client.post(f"/v1/jobs/{job}/retry").is_success
-    eventually(lambda: not auditor.unfinished_jobs() and not auditor.failed_jobs(), every_s=0.05)
+        assert topology.client.post(f"/v1/jobs/{job}/retry").is_success
+    eventually(lambda: ended() and not auditor.failed_jobs(), every_s=0.05)
 
 
 def _listed(client: httpx.Client, ledger: Ledger, figures: Figures) -> list[str]:
