@@ -37,7 +37,7 @@ def main() -> int:
         long=True,
     )
     run = FaultRun(plan, given.seed, given.report)
-    status = pytest.main(["tests/fault", "-o", f"timeout={PER_TEST_S}", "-v", *for_pytest], plugins=[run])
+    status = pytest.main(["tests/fault", "-m", "", "-o", f"timeout={PER_TEST_S}", "-v", *for_pytest], plugins=[run])
     total = run.report.total()
     return int(status) or int(bool(total.lost or total.duplicated or total.resurrected or total.undetected))
 

@@ -6,6 +6,8 @@ from tests.fault.loading import found_once, load, text_of
 from tests.fault.topology import Topology
 from tests.integration.processes import Process, eventually
 
+pytestmark = pytest.mark.long_run
+
 
 @pytest.fixture
 def rarely_looking(tmp_path, environment):

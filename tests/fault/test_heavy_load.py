@@ -1,5 +1,9 @@
 """Many callers at once, shards rewritten under them: the ledger is the model, checked at every read and at the end."""
 
+import pytest
+
+pytestmark = pytest.mark.long_run
+
 
 def test_eight_writers_eight_readers_deleters_and_compaction(lasting, plan):
     fault = "load, no fault"

@@ -7,6 +7,8 @@ import pytest
 from tests.fault.loading import found_once, load
 from tests.integration.processes import eventually
 
+pytestmark = pytest.mark.long_run
+
 DAY_US = 86_400_000_000
 MEMORIES = 800
 

@@ -1,9 +1,12 @@
 """Redis killed or emptied: writes are accepted meanwhile, and everything is indexed afterwards."""
 
+import pytest
 import redis
 
 from tests.fault.loading import found_once, load, text_of
 from tests.integration.processes import eventually
+
+pytestmark = pytest.mark.long_run
 
 MEMORIES = 800
 

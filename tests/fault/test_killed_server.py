@@ -8,6 +8,8 @@ import pytest
 from tests.fault.loading import found_once, load
 from tests.integration.processes import Server, eventually
 
+pytestmark = pytest.mark.long_run
+
 
 @pytest.fixture
 def server(tmp_path, environment):

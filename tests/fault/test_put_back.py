@@ -2,6 +2,10 @@
 
 import shutil
 
+import pytest
+
+pytestmark = pytest.mark.long_run
+
 FAULT = "an old record store put back"
 
 
