@@ -4,6 +4,8 @@ import pytest
 
 from tests.integration.processes import eventually
 
+pytestmark = pytest.mark.long_run
+
 KINDS = ("flipped", "truncated", "missing", "put back")
 FAULT = "a live shard damaged"
 

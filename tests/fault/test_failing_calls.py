@@ -6,8 +6,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pytest
+
 from tests.fault.shim.control import Shim
 from tests.integration.processes import ROOT, private_environment
+
+pytestmark = pytest.mark.long_run
 
 
 def test_no_failing_call_loses_or_resurrects_anything(shim_library, environment, plan, report):
