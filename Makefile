@@ -18,9 +18,9 @@ serve: $(VENV)/.server ## run the server on 127.0.0.1:3300 (ARGS="--port 4000 --
 demo: $(VENV)/.server ## load a small conversation, search it, show answers and times
 	$(BIN)/ostraka demo $(ARGS)
 
-test: $(VENV)/.dev ## run every test
+test: $(VENV)/.dev ## run every test, two files at a time
 	$(BIN)/ostraka models fetch
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 fault: $(VENV)/.dev ## break everything for a quarter of an hour; writes fault-report.json (ARGS="--help" lists lengths)
 	$(BIN)/ostraka models fetch

@@ -5,18 +5,20 @@ leaves it as it was. Alembic is imported only when there is something to migrate
 not pay.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
 import structlog
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Connection, Engine, inspect, text
 
 from core.durability import sync
-from core.errors import ConfigurationError
+from core.errors import ConfigurationError, IntegrityError
 from core.records.copying import copy_database
 
 Kind = Literal["control", "company"]
-HEADS: Final[dict[Kind, str]] = {"control": "control_0002", "company": "company_0002"}
+HEADS: Final[dict[Kind, str]] = {"control": "control_0003", "company": "company_0003"}
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 log = structlog.get_logger()
@@ -72,6 +74,29 @@ def _upgrade(engine: Engine, kind: Kind) -> None:
     config.set_main_option("script_location", str(_SCRIPTS))
     config.set_main_option("path_separator", "newline")
     config.set_main_option("version_locations", str(_SCRIPTS / kind))
-    with engine.execution_options(ostraka_write=True).begin() as connection:
+    with _references_unchecked(engine) as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, HEADS[kind])
+
+
+@contextmanager
+def _references_unchecked(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection inside a write transaction; references are looked at once, at its end.
+
+    SQLite changes a column by making its table anew, which takes it from under what refers to it for a moment
+    (sqlite.org, "Making Other Kinds Of Table Schema Changes").
+    """
+    if engine.dialect.name != "sqlite":
+        with engine.begin() as connection:
+            yield connection
+        return
+    with engine.execution_options(ostraka_write=True).connect() as connection:
+        raw = connection.connection.cursor()
+        raw.execute("PRAGMA foreign_keys=OFF")  # it does nothing once a transaction has begun
+        try:
+            with connection.begin():
+                yield connection
+                if connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
+                    raise IntegrityError("a migration would leave references to what is not there; nothing was changed")
+        finally:
+            raw.execute("PRAGMA foreign_keys=ON")

@@ -57,16 +57,22 @@ store = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("frozen_at", BigInteger),
     Column("frozen_until", BigInteger),
+    Column("sealed_audit", LargeBinary),  # the audit log's head: one that was cut is noticed
+    Column("keys_erased_at", BigInteger),  # wrapped keys were erased, and the write-ahead log may still hold them
 )
 
 companies = Table(
     "companies",
     control,
     Column("id", String(40), primary_key=True),
-    Column("handle", LargeBinary(32), nullable=False, unique=True),
-    Column("sealed_name", LargeBinary, nullable=False),
+    Column("handle", LargeBinary(32), unique=True),
+    Column("sealed_name", LargeBinary),
+    Column("sealed_terms", LargeBinary),  # what it may use, and whether it is suspended
+    Column("sealed_roll", LargeBinary),  # a digest of its API keys: one put back from an older copy is noticed
     Column("sealed_anchor", LargeBinary),  # how far its record store had come: an older one put back is noticed
     Column("created_at", BigInteger, nullable=False),
+    Column("deleted_at", BigInteger),  # its keys are destroyed, its name forgotten
+    Column("removed_at", BigInteger),  # its files are gone, too
 )
 
 company_keys = Table(
@@ -115,6 +121,7 @@ namespaces = Table(
     Column("generation", BigInteger, nullable=False, server_default="0"),
     Column("overlay_version", BigInteger, nullable=False, server_default="0"),
     Column("fingerprint", String(80)),
+    Column("sealed_state", LargeBinary),  # generation, shards and key version, as one: no part can be put back alone
     Column("created_at", BigInteger, nullable=False),
     Column("deleted_at", BigInteger),
     sqlite_autoincrement=True,
@@ -171,7 +178,7 @@ memories = Table(
     company,
     Column("id", _BIG_KEY, primary_key=True, autoincrement=False),
     Column("namespace_id", _BIG_KEY, ForeignKey("namespaces.id"), nullable=False),
-    Column("job_id", _BIG_KEY, ForeignKey("jobs.id"), nullable=False, index=True),
+    Column("job_id", _BIG_KEY, ForeignKey("jobs.id"), nullable=False),
     Column("handle", LargeBinary(32), nullable=False),
     Column("session", LargeBinary(32)),
     Column("version", Integer, nullable=False),
@@ -193,6 +200,7 @@ memories = Table(
     Column("sealed", LargeBinary),
     Column("sealed_vectors", LargeBinary),
     Column("fingerprint", String(80)),
+    Index("ix_memories_job", "job_id", "state", "error"),  # a job's progress is read from here alone
     Index("ix_memories_handle", "namespace_id", "handle"),
     Index("ix_memories_session", "namespace_id", "session", "id"),
     Index(

@@ -1,0 +1,23 @@
+"""Rotation of keys, namespaces that seal their state, progress of jobs from an index."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "company_0003"
+down_revision = "company_0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    _jobs()
+    _states()
+
+
+def _jobs() -> None:
+    op.drop_index("ix_memories_job_id", "memories")
+    op.create_index("ix_memories_job", "memories", ["job_id", "state", "error"])
+
+
+def _states() -> None:
+    op.add_column("namespaces", sa.Column("sealed_state", sa.LargeBinary(), nullable=True))
