@@ -28,5 +28,6 @@ def idempotency(request: Request, namespace: Namespace, body: bytes) -> Idempote
     if not 0 < len(key) <= limits.IDEMPOTENCY_KEY_CHARS_MAX:
         most = limits.IDEMPOTENCY_KEY_CHARS_MAX
         raise InvalidInput(f"{_HEADER}: must have 1 to {most} characters", field=_HEADER)
-    digest = hashlib.sha256(request.url.path.encode() + b"\0" + body).digest()
-    return Idempotency(namespace.key.handle("idempotency", key), digest)
+    digest = hashlib.sha256(request.url.path.encode() + b"\0" + body).hexdigest()
+    # Kept as an HMAC: a plain digest would let a reader of the disk try out guesses of what was sent.
+    return Idempotency(namespace.key.handle("idempotency", key), namespace.key.handle("request", digest))

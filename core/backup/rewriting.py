@@ -4,7 +4,6 @@ The present versions only: a memory's history stays in the backup. Where the mod
 with them the time at which a memory was accepted; else it is embedded anew and counts from now.
 """
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -160,7 +159,7 @@ def _pages(records: CompanyRecords, namespace: Namespace) -> Iterator[tuple[int,
 def _page_name(target: Namespace, source: Namespace, backup: str, after: int) -> Idempotency:
     """Name a page, so that a repeated restore writes it once."""
     page = f"restore {backup} {source.public_id} {after}"
-    return Idempotency(target.key.handle("idempotency", page), hashlib.sha256(page.encode()).digest())
+    return Idempotency(target.key.handle("idempotency", page), target.key.handle("request", page))
 
 
 def _refuse_another(records: CompanyRecords, name: str, source: Namespace, backup: str) -> None:

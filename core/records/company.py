@@ -58,7 +58,7 @@ class CompanyRecords:
         with self.database.read() as connection:
             row = connection.execute(select(namespaces).where(namespaces.c.handle == handle)).first()
             if row is None:
-                raise NotFound(f"there is no namespace {name!r}; the first write creates it", field="namespace")
+                raise NotFound("there is no such namespace; the first write creates it", field="namespace")
             return self._remember(connection, row)
 
     def namespace_by_id(self, namespace_id: int) -> Namespace:

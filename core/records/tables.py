@@ -145,7 +145,7 @@ jobs = Table(
     Column("lane", String(12), nullable=False),
     Column("accepted", Integer, nullable=False),
     Column("idempotency", LargeBinary(32), unique=True),
-    Column("request_hash", LargeBinary(32)),
+    Column("request_hash", LargeBinary(32)),  # an HMAC; none: accepted before schema 3
     Column("sealed_answer", LargeBinary),
     Column("created_at", BigInteger, nullable=False),
     Column("finished_at", BigInteger),

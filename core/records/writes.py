@@ -4,6 +4,7 @@ A request is one job. Its memories get consecutive ids, are sealed for those ids
 replace. Nothing is acknowledged before the transaction that holds all of it has committed.
 """
 
+import hmac
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -23,7 +24,7 @@ _HANDLES_PER_QUERY = 500  # bound parameters a statement may carry, with room to
 
 @dataclass(frozen=True)
 class Idempotency:
-    """A caller's promise that requests with this key are one: HMAC of the key, hash of the request."""
+    """A caller's promise that requests with this key are one: HMACs of the key and of the request."""
 
     handle: bytes
     request_hash: bytes
@@ -236,12 +237,13 @@ def _check_namespaces(connection: Connection, requests: Sequence[WriteRequest]) 
 def find_repeat(connection: Connection, namespace: Namespace, idempotency: Idempotency) -> Accepted | None:
     """Return what an earlier request with this key was answered, or ``None`` when there was none.
 
-    Raises ``Conflict`` when the key was used for another request.
+    Raises ``Conflict`` when the key was used for another request. What was accepted before schema 3 has no hash left to
+    compare: the key alone says that it is the same, because writing it twice is what the caller asked us not to do.
     """
     row = connection.execute(select(jobs).where(jobs.c.idempotency == idempotency.handle)).first()
     if row is None:
         return None
-    if row.request_hash != idempotency.request_hash:
+    if row.request_hash is not None and not hmac.compare_digest(row.request_hash, idempotency.request_hash):
         raise Conflict("this idempotency key was used for another request; use a new key", field="Idempotency-Key")
     kept = orjson.loads(namespace.key.open_row(row.sealed_answer, "jobs", row.id, "answer"))
     return Accepted(row.public_id, kept["ids"], kept["answer"], repeated=True)

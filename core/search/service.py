@@ -107,7 +107,7 @@ class QueryService:
         state = namespace_state(connection, namespace.id)
         if state is None:
             self._records.forget(namespace)
-            raise NotFound(f"there is no namespace {namespace.name!r}", field="namespace")
+            raise NotFound("there is no such namespace; the first write creates it", field="namespace")
         if needs_model and state.fingerprint not in {None, self._embedder.fingerprint}:
             raise Conflict(
                 "this namespace was indexed with another embedding model; configure that model again",

@@ -5,6 +5,7 @@ one, one that was accepted and not yet embedded. Its shards are left out: the up
 """
 
 import base64
+import hashlib
 import io
 import shutil
 import sqlite3
@@ -95,6 +96,17 @@ def test_an_upgraded_store_goes_on(old, open_server):
     assert server.contents("what is the pet called")[0] == "The cat is called Voxel now."
     assert server.ids("E-4711", mode="text") == []
     server.check()
+
+
+def test_digests_from_which_requests_could_be_guessed_are_gone(old, open_server):
+    digest = hashlib.sha256(b"/v1/memory\0the request").digest()
+    connection = sqlite3.connect(records(old.storage.path))
+    connection.execute("UPDATE jobs SET idempotency = randomblob(32), request_hash = ? WHERE id = 1", [digest])
+    connection.commit()
+    connection.close()
+    assert digest in records(old.storage.path).read_bytes()
+    open_server(old).close()
+    assert digest not in records(old.storage.path).read_bytes()
 
 
 def test_a_copy_is_made_first(old, open_server):

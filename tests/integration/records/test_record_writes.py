@@ -4,7 +4,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from core.errors import Conflict, NotFound, Unavailable
 from core.pipeline.groupcommit import GroupCommitter
@@ -168,6 +168,16 @@ class TestIdempotency:
         with pytest.raises(Conflict):
             desk.write("other", idempotency=Idempotency(self.KEY.handle, b"x" * 32))
 
+        assert total(desk, memories) == 1
+
+    def test_a_job_of_an_older_schema_repeats_its_answer_for_its_key_alone(self, desk):
+        first = desk.write("once", idempotency=self.KEY)
+        with desk.records.database.write() as connection:
+            connection.execute(update(jobs).values(request_hash=None))  # as the upgrade leaves it
+
+        again = desk.write("once", idempotency=Idempotency(self.KEY.handle, b"x" * 32))
+
+        assert (again.job_id, again.repeated) == (first.job_id, True)
         assert total(desk, memories) == 1
 
     def test_the_same_key_twice_in_one_commit(self, desk):

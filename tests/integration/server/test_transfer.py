@@ -69,6 +69,6 @@ def test_an_export_to_a_file_is_private_and_overwrites_nothing(client, namespace
 
 
 def test_what_is_not_there_is_said(ostraka, namespace):
-    assert "there is no namespace" in ostraka("export", namespace, status=2)[1]
+    assert "there is no such namespace" in ostraka("export", namespace, status=2)[1]
     assert "cannot be read" in ostraka("import", "nowhere", "--namespace", namespace, status=2)[1]
     assert "--namespace" in ostraka("import", "-", "--namespace", " x", given="", status=2)[1]
