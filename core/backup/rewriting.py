@@ -42,7 +42,7 @@ def unpacked(backup: BackupReader, control: ControlStore) -> Iterator[ControlSto
     with workplace(control.root) as folder:
         unpack(backup, folder, with_shards=False)
         database = open_database(folder / CONTROL_NAME, "control", control.clock)
-        opened = ControlStore(database, backup.master, folder, control.clock, control.purge_s)
+        opened = ControlStore(database, backup.master, folder, control.clock, control.purge_s, lambda _: backup.master)
         try:
             yield opened
         finally:

@@ -114,7 +114,7 @@ def look_at_database(records: CompanyRecords) -> Finding:
 
 def look_at_keys(control: ControlStore, records: CompanyRecords) -> Finding:
     """Open the key of the company, and of every namespace."""
-    return found("keys", f"of {check_keys(control.database, control.master, records)} namespaces open")
+    return found("keys", f"of {check_keys(control, records)} namespaces open")
 
 
 def look_at_ledger(balances: Mapping[str, Balance]) -> Finding:

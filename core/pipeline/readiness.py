@@ -133,7 +133,7 @@ class Examiner:
         open_ones = [records for records in companies if not records.database.frozen]
         if now >= self._thorough_at:
             for records in companies:
-                check_keys(self._control.database, self._control.master, records)
+                check_keys(self._control, records)
             self._imbalance = sum(_imbalance(records) for records in companies)
             self._thorough_at = now + _THOROUGH_EVERY_S
         return Facts(

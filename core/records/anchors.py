@@ -25,13 +25,15 @@ def epoch(connection: Connection) -> int:
     return read_counter(connection, "ids") + int(connection.execute(select(moves)).scalar() or 0)
 
 
-def check_anchor(control: Database, master: MasterKey, company: str, records: Database) -> None:
-    """Raise ``IntegrityError`` (``rolled_back``) when the company's record store is older than its anchor."""
-    with control.read() as connection:
-        anchor = _anchor(connection, master, company)
+def epoch_of(records: Database) -> int:
+    """Return how far an open record store has come. Raises ``Unavailable``."""
     with records.read() as connection:
-        found = epoch(connection)
-    if found < anchor:
+        return epoch(connection)
+
+
+def check_anchor(connection: Connection, master: MasterKey, company: str, found: int) -> None:
+    """Raise ``IntegrityError`` (``rolled_back``) when the epoch of the company's record store is below its anchor."""
+    if found < read_anchor(connection, master, company):
         raise IntegrityError(
             f"the record store of company {company} is older than it was: an old file was put back, or the file is "
             "lost. Put the newest one in its place, or control.db of the same time beside it; or give up what was "
@@ -40,32 +42,13 @@ def check_anchor(control: Database, master: MasterKey, company: str, records: Da
         )
 
 
-def advance_anchor(control: Database, master: MasterKey, company: str, records: Database) -> bool:
-    """Let the anchor follow the record store; return whether it moved. Raises ``IntegrityError``, ``Unavailable``."""
-    with records.read() as connection:
-        found = epoch(connection)
-    with control.read() as connection:
-        if _anchor(connection, master, company) >= found:
-            return False
-    with control.write() as connection:
-        if _anchor(connection, master, company) < found:  # another process may have come further
-            _write(connection, master, company, found)
-    return True
-
-
-def accept_rollback(control: Database, master: MasterKey, company: str, records: Database) -> None:
-    """Put the anchor where the record store is, forwards or back."""
-    with records.read() as connection:
-        found = epoch(connection)
-    with control.write() as connection:
-        _write(connection, master, company, found)
-
-
-def _anchor(connection: Connection, master: MasterKey, company: str) -> int:
+def read_anchor(connection: Connection, master: MasterKey, company: str) -> int:
+    """Return the anchor of a company, 0 before there is one. Raises ``IntegrityError``."""
     sealed = connection.execute(select(companies.c.sealed_anchor).where(companies.c.id == company)).scalar()
     return 0 if sealed is None else int.from_bytes(master.open(sealed, "anchor", company))
 
 
-def _write(connection: Connection, master: MasterKey, company: str, value: int) -> None:
+def write_anchor(connection: Connection, master: MasterKey, company: str, value: int) -> None:
+    """Put the anchor of a company where its record store is, forwards or back."""
     sealed = master.seal(value.to_bytes(_BYTES), "anchor", company)
     connection.execute(update(companies).where(companies.c.id == company).values(sealed_anchor=sealed))

@@ -17,6 +17,7 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import Row, func, insert, or_, select, update
 
+from core.crypto.keys import MasterKey
 from core.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
 from core.ids import new_id
 from core.records.control import ControlStore
@@ -80,13 +81,13 @@ def create_key(
     key_id = new_id("key")
     secret = base64.b32encode(secrets.token_bytes(_SECRET_BYTES)).decode().rstrip("=").lower()
     grant = {"company": company_id, "scopes": sorted(set(scopes)), "patterns": list(patterns), "expires_at": expires_at}
-    with control.database.write() as connection:
+    with control.writing() as (connection, master):
         connection.execute(
             insert(api_keys).values(
                 id=key_id,
                 company_id=company_id,
                 secret_hash=_hash(secret),
-                sealed_grant=control.master.seal(orjson.dumps(grant), "api-key", key_id, _hash(secret).hex()),
+                sealed_grant=master.seal(orjson.dumps(grant), "api-key", key_id, _hash(secret).hex()),
                 created_at=control.clock(),
                 expires_at=expires_at,
             )
@@ -101,13 +102,13 @@ def authenticate(control: ControlStore, key: str) -> Principal:
     was changed.
     """
     key_id, _, secret = key.removeprefix(_PREFIX).partition(".")
-    with control.database.read() as connection:
+    with control.reading() as (connection, master):
         row = connection.execute(select(api_keys).where(api_keys.c.id == key_id)).first()
     expected = row.secret_hash if row else bytes(32)
     same = hmac.compare_digest(_hash(secret), expected)
     if row is None or not same or not key.startswith(_PREFIX):
         raise Unauthenticated("the API key is not valid; check it, or ask the operator for another")
-    grant = _grant(control, row)
+    grant = _grant(master, row)
     expired = grant["expires_at"] is not None and grant["expires_at"] <= control.clock()
     if row.revoked_at is not None or expired:
         raise Unauthenticated("the API key has expired or was revoked; ask the operator for another")
@@ -116,9 +117,9 @@ def authenticate(control: ControlStore, key: str) -> Principal:
 
 def list_keys(control: ControlStore) -> list[KeyRecord]:
     """Return all keys, oldest first. Raises ``IntegrityError`` when a record was changed."""
-    with control.database.read() as connection:
+    with control.reading() as (connection, master):
         rows = connection.execute(select(api_keys).order_by(api_keys.c.created_at)).all()
-    return [_record(row, _grant(control, row)) for row in rows]
+    return [_record(row, _grant(master, row)) for row in rows]
 
 
 def _record(row: Row[Any], grant: dict[str, Any]) -> KeyRecord:
@@ -133,8 +134,8 @@ def _record(row: Row[Any], grant: dict[str, Any]) -> KeyRecord:
     )
 
 
-def _grant(control: ControlStore, row: Row[Any]) -> dict[str, Any]:
-    sealed = control.master.open(row.sealed_grant, "api-key", row.id, row.secret_hash.hex())
+def _grant(master: MasterKey, row: Row[Any]) -> dict[str, Any]:
+    sealed = master.open(row.sealed_grant, "api-key", row.id, row.secret_hash.hex())
     grant: dict[str, Any] = orjson.loads(sealed)
     return grant
 

@@ -2,10 +2,12 @@
 
 import os
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import structlog
 from filelock import FileLock
@@ -18,13 +20,14 @@ from core.crypto.keysource import ENV_VARIABLE, find_master_key, generate_master
 from core.durability import make_durable_directory
 from core.errors import ConfigurationError, Conflict, NotFound, OstrakaError, Unavailable
 from core.ids import new_id
-from core.records.anchors import accept_rollback, advance_anchor, check_anchor
+from core.records.anchors import check_anchor, epoch_of, read_anchor, write_anchor
 from core.records.company import CompanyRecords
 from core.records.engine import Database, open_database
 from core.records.tables import companies, company_keys, store
 from core.settings import Settings
 
 DEFAULT_COMPANY = "default"
+_LOOKS_MAX: Final = 3  # at the master key, for one transaction: it would have to be rotated that often meanwhile
 
 log = structlog.get_logger()
 
@@ -48,24 +51,44 @@ class ControlStore:
         root: Path,
         clock: Clock,
         purge_s: float,
+        find_master: Callable[[str], MasterKey],
         generated: Path | None = None,
     ) -> None:
+        """``find_master(id)`` returns the master key of that id when it was rotated, or raises."""
         self.database = database
         self.master = master
         self.root = root
         self.clock = clock
         self.purge_s = purge_s
+        self._find_master = find_master
         self.generated_key = generated  # set when this start made the master key
         self._opened: dict[str, CompanyRecords] = {}
         self._opening = threading.Lock()
 
+    @contextmanager
+    def reading(self) -> Iterator[tuple[Connection, MasterKey]]:
+        """Yield a read transaction, and the master key that its values are sealed with.
+
+        Raises ``ConfigurationError`` when the master key was rotated and the new one is not to be had, ``Unavailable``.
+        """
+        with self._with_master(self.database.read) as both:
+            yield both
+
+    @contextmanager
+    def writing(self, *, finishing: bool = False) -> Iterator[tuple[Connection, MasterKey]]:
+        """Yield a write transaction likewise: what is sealed with that key cannot be older than a rotation.
+
+        Raises as :meth:`reading` and ``Database.write`` do.
+        """
+        with self._with_master(partial(self.database.write, finishing=finishing)) as both:
+            yield both
+
     def companies(self) -> list[Company]:
         """Return every company, oldest first. Raises ``IntegrityError`` when a name was tampered with."""
-        with self.database.read() as connection:
+        with self.reading() as (connection, master):
             rows = connection.execute(select(companies).order_by(companies.c.created_at)).all()
         return [
-            Company(row.id, self.master.open(row.sealed_name, "company", row.id).decode(), row.created_at)
-            for row in rows
+            Company(row.id, master.open(row.sealed_name, "company", row.id).decode(), row.created_at) for row in rows
         ]
 
     def company_ids(self) -> list[str]:
@@ -75,13 +98,13 @@ class ControlStore:
 
     def create_company(self, name: str) -> Company:
         """Create a company with its own key. Raises ``Conflict`` when the name is taken."""
-        with self.database.write() as connection:
-            return _insert_company(connection, self.master, name, self.clock())
+        with self.writing() as (connection, master):
+            return _insert_company(connection, master, name, self.clock())
 
     def find_company(self, name: str) -> Company:
         """Return the company of that name. Raises ``NotFound``."""
-        handle = self.master.handle("company", name)
-        with self.database.read() as connection:
+        with self.reading() as (connection, master):
+            handle = master.handle("company", name)
             row = connection.execute(select(companies).where(companies.c.handle == handle)).first()
         if row is None:
             raise NotFound(f"there is no company {name!r}; `ostraka companies create` makes one", field="company")
@@ -96,13 +119,15 @@ class ControlStore:
 
     def anchor(self, company_id: str) -> bool:
         """Let a company's anchor follow its record store; return whether it moved. Raises ``Unavailable``."""
-        return advance_anchor(self.database, self.master, company_id, self.records(company_id).database)
+        return self._advance_anchor(company_id, epoch_of(self.records(company_id).database))
 
     def accept_rollback(self, company_id: str) -> None:
         """Take a company's record store as it is, though older than its anchor. Raises ``NotFound``."""
         records = self._open_unchecked(company_id)
         try:
-            accept_rollback(self.database, self.master, company_id, records.database)
+            found = epoch_of(records.database)
+            with self.writing() as (connection, master):
+                write_anchor(connection, master, company_id, found)
         finally:
             records.database.close()
         log.warning("rollback_accepted", company=company_id)
@@ -118,16 +143,46 @@ class ControlStore:
     def _open(self, company_id: str) -> CompanyRecords:
         records = self._open_unchecked(company_id)
         try:
-            check_anchor(self.database, self.master, company_id, records.database)
+            found = epoch_of(records.database)
+            with self.reading() as (connection, master):
+                check_anchor(connection, master, company_id, found)
             with suppress(Unavailable):  # frozen, or the disk is full: maintenance comes back to it
-                advance_anchor(self.database, self.master, company_id, records.database)
+                self._advance_anchor(company_id, found)
         except BaseException:
             records.database.close()
             raise
         return records
 
+    def _advance_anchor(self, company_id: str, found: int) -> bool:
+        with self.reading() as (connection, master):
+            if read_anchor(connection, master, company_id) >= found:
+                return False
+        with self.writing() as (connection, master):
+            if read_anchor(connection, master, company_id) < found:  # another process may have come further
+                write_anchor(connection, master, company_id, found)
+        return True
+
+    @contextmanager
+    def _with_master(
+        self, begin: Callable[[], AbstractContextManager[Connection]]
+    ) -> Iterator[tuple[Connection, MasterKey]]:
+        """Begin a transaction, once more where the key at hand is not the one that it names.
+
+        The source of keys may be far away: it is never asked while a transaction is open.
+        """
+        for _ in range(_LOOKS_MAX):
+            with begin() as connection:
+                master = self.master
+                named: str = connection.execute(select(store.c.master_key_id)).scalar_one()
+                if named == master.key_id:
+                    yield connection, master
+                    return
+            self.master = self._find_master(named)
+            log.info("master_key_changed", key=named)
+        raise Unavailable("the master key is being rotated; try again")
+
     def _open_unchecked(self, company_id: str) -> CompanyRecords:
-        with self.database.read() as connection:
+        with self.reading() as (connection, master):
             row = connection.execute(
                 select(company_keys)
                 .where(company_keys.c.company_id == company_id)
@@ -135,7 +190,7 @@ class ControlStore:
             ).first()
         if row is None:
             raise NotFound("there is no such company")
-        key = unwrap_company_key(self.master, company_id, row.version, row.wrapped)
+        key = unwrap_company_key(master, company_id, row.version, row.wrapped)
         folder = self.root / "companies" / company_id
         database = open_database(folder / "records.db", "company", self.clock)
         return CompanyRecords(key, database, folder, self.clock, int(self.purge_s * 1e6))
@@ -165,12 +220,13 @@ def open_control(
             )
         if row is None:
             return _create(settings, environment, database, root, clock)
+    find = partial(_master_key, settings, environment, root, row.id)
     try:
-        master = _master_key(settings, environment, root, row.id, row.master_key_id)
+        master = find(row.master_key_id)
     except OstrakaError:
         database.close()
         raise
-    return ControlStore(database, master, root, clock, settings.storage.purge_s)
+    return ControlStore(database, master, root, clock, settings.storage.purge_s, find)
 
 
 def _master_key(
@@ -208,7 +264,8 @@ def _create(
             path=str(generated),
             meaning="without this file the data cannot be opened: keep a copy",
         )
-    control = ControlStore(database, master, root, clock, settings.storage.purge_s, generated)
+    find = partial(_master_key, settings, environment, root, store_id)
+    control = ControlStore(database, master, root, clock, settings.storage.purge_s, find, generated)
     with database.write() as connection:
         connection.execute(insert(store).values(id=store_id, master_key_id=master.key_id, created_at=clock()))
         _insert_company(connection, master, DEFAULT_COMPANY, clock())

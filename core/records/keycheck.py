@@ -2,19 +2,19 @@
 
 from sqlalchemy import Connection, func, select
 
-from core.crypto.keys import MasterKey, unwrap_company_key, unwrap_namespace_key
+from core.crypto.keys import unwrap_company_key, unwrap_namespace_key
 from core.errors import IntegrityError
 from core.records.company import CompanyRecords
-from core.records.engine import Database
+from core.records.control import ControlStore
 from core.records.tables import company_keys, namespace_keys, namespaces
 
 
-def check_keys(control: Database, master: MasterKey, records: CompanyRecords) -> int:
+def check_keys(control: ControlStore, records: CompanyRecords) -> int:
     """Unwrap the stored keys of a company and of each live namespace of it; return how many namespaces there are.
 
     Raises ``IntegrityError`` when one is missing, was changed, or does not fit the key above it.
     """
-    with control.read() as connection:
+    with control.reading() as (connection, master):
         wrapped = connection.execute(
             select(company_keys)
             .where(company_keys.c.company_id == records.company)
