@@ -8,7 +8,7 @@ database: a write transaction that begins after it is refused, one that began be
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +48,15 @@ class Database:
         self._clock = clock
 
     @contextmanager
-    def write(self, *, finishing: bool = False) -> Iterator[Connection]:
+    def write(self, *, finishing: bool = False, synced: bool = True) -> Iterator[Connection]:
         """Yield a connection inside a write transaction; commit durably, or roll back on an exception.
 
-        ``finishing`` is for the end of work that was begun before: a freeze waits for it. Raises ``Frozen`` while
-        the server is frozen, ``Unavailable`` when the store cannot be written (locked for too long, disk full).
+        ``finishing`` is for the end of work that was begun before: a freeze waits for it. ``synced=False`` is for
+        what can be done again: the commit outlives the process, but a power cut undoes it, together with what came
+        after it, until the next synced one. Raises ``Frozen`` while the server is frozen, ``Unavailable`` when the
+        store cannot be written (locked for too long, disk full).
         """
-        with self._writing() as connection:
+        with self._writing(synced=synced) as connection:
             refuse_frozen(connection, self.kind, self._clock(), finishing=finishing)
             yield connection
 
@@ -106,8 +108,14 @@ class Database:
         return not busy
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        with self._turns.take(), self._translated(), self._write_engine.begin() as connection:
+    def _writing(self, *, synced: bool = True) -> Iterator[Connection]:
+        with (
+            self._turns.take(),
+            self._translated(),
+            self._write_engine.connect() as connection,
+            nullcontext() if synced else _unsynced(connection),
+            connection.begin(),
+        ):
             yield connection
 
     @contextmanager
@@ -157,6 +165,20 @@ def open_database(path: Path, kind: Kind, clock: Clock = now_us) -> Database:
             raise
         sync(path.parent)
     return Database(engine, kind, WriteTurns(path.with_suffix(".turn"), _BUSY_TIMEOUT_S), clock)
+
+
+@contextmanager
+def _unsynced(connection: Connection) -> Iterator[None]:
+    """Let the transaction of the block be committed without waiting for the disk."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    cursor = connection.connection.cursor()  # below SQLAlchemy, which would begin a transaction: too late
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    try:
+        yield
+    finally:
+        cursor.execute("PRAGMA synchronous=FULL")
 
 
 def _configure(dbapi_connection: Any, _record: object) -> None:

@@ -55,7 +55,7 @@ def hold_lease(database: Database, name: str, clock: Clock, lease_s: float, trie
     its process is counted too. After each the lease is shorter, for the next to come sooner: it saves work, the commit
     guards correctness. Raises ``Unavailable``.
     """
-    with database.write() as connection:
+    with database.write(synced=False) as connection:
         deaths = read_counter(connection, tries) if tries else 0
         token = take_lease(connection, name, now=clock(), lease_us=int(lease_s * 1e6 / (1 + deaths)))
         if token and tries:
@@ -67,6 +67,6 @@ def hold_lease(database: Database, name: str, clock: Clock, lease_s: float, trie
     try:
         yield held
     finally:
-        with database.write(finishing=True) as connection:
+        with database.write(finishing=True, synced=False) as connection:
             if drop_lease(connection, name, token) and tries:  # else another has counted this one as dead
                 set_counter(connection, tries, held.deaths)

@@ -69,7 +69,6 @@ class Waiting:
     namespace_id: int
     interactive: int
     bulk: int
-    oldest_bulk_at: int | None
     bulk_coming: bool  # more bulk rows of this namespace are still to be embedded
 
 
@@ -117,17 +116,17 @@ def shard_record(row: Row[Any]) -> ShardRecord:
 def waiting_namespaces(connection: Connection) -> list[Waiting]:
     """Return, for each namespace with embedded rows, how many wait in each lane."""
     rows = connection.execute(
-        select(memories.c.namespace_id, memories.c.lane, func.count(), func.min(memories.c.created_at))
+        select(memories.c.namespace_id, memories.c.lane, func.count())
         .where(memories.c.state == State.EMBEDDED)
         .group_by(memories.c.namespace_id, memories.c.lane)
     ).all()
-    counts = {(row[0], row[1]): (row[2], row[3]) for row in rows}
+    counts = {(row[0], row[1]): row[2] for row in rows}
     result = []
     for namespace_id in sorted({row[0] for row in rows}):
-        bulk, oldest = counts.get((namespace_id, Lane.BULK), (0, None))
-        interactive, _ = counts.get((namespace_id, Lane.INTERACTIVE), (0, None))
+        bulk = counts.get((namespace_id, Lane.BULK), 0)
+        interactive = counts.get((namespace_id, Lane.INTERACTIVE), 0)
         coming = bulk > 0 and has_bulk(connection, namespace_id, State.PENDING)
-        result.append(Waiting(namespace_id, interactive, bulk, oldest, coming))
+        result.append(Waiting(namespace_id, interactive, bulk, coming))
     return result
 
 
