@@ -20,7 +20,7 @@ from core.records.tables import Lane
 from core.records.writes import Accepted, WriteRequest, commit_writes
 
 _QUEUE_REQUESTS_MAX = 10_000
-_LINGER_S = 0.002  # time for the clients that the last commit answered to write again
+_LINGER_S = 0.002  # at most, for the clients that the last commit answered to write again
 Waiting = tuple[WriteRequest, Future[Accepted]]
 
 
@@ -70,20 +70,22 @@ class GroupCommitter:
             first = held or self._waiting.get()
             if first is None:
                 return
-            if company > 1:
-                time.sleep(_LINGER_S)
-            batch, held, stop = self._gather(first)
+            batch, held, stop = self._gather(first, company)
             company = len(batch)
             self._commit(batch)
             if stop:
                 return
 
-    def _gather(self, first: Waiting) -> tuple[list[Waiting], Waiting | None, bool]:
-        """Return what waits, up to the bound on rows; the request that did not fit; whether to stop."""
+    def _gather(self, first: Waiting, expected: int) -> tuple[list[Waiting], Waiting | None, bool]:
+        """Return what waits, up to the bound on rows; the request that did not fit; whether to stop.
+
+        ``expected`` requests are waited for, for a moment.
+        """
         batch, rows = [first], len(first[0].items)
+        until = time.monotonic() + _LINGER_S
         while True:
             try:
-                pair = self._waiting.get_nowait()
+                pair = self._next(until if len(batch) < expected else 0)
             except queue.Empty:
                 return batch, None, False
             if pair is None:
@@ -92,6 +94,11 @@ class GroupCommitter:
             if rows > limits.GROUP_COMMIT_ROWS_MAX:
                 return batch, pair, False
             batch.append(pair)
+
+    def _next(self, until: float) -> Waiting | None:
+        """Return the next in the queue, waiting for it until then. Raises ``queue.Empty``."""
+        left_s = until - time.monotonic()
+        return self._waiting.get(timeout=left_s) if left_s > 0 else self._waiting.get_nowait()
 
     def _commit(self, batch: Sequence[Waiting]) -> None:
         try:
