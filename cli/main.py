@@ -5,6 +5,8 @@ import os
 # Threads of ours run side by side; a matrix product that starts its own would only fight them.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -71,7 +73,7 @@ def worker(
     names = queues.split(",")
     if unknown := set(names) - set(QUEUES):
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: choose from {', '.join(QUEUES)}")
-    os.nice(nice)
+    _yield_to_others(nice)
     run_worker(settings_of(config, data), names)
 
 
@@ -92,6 +94,14 @@ def demo() -> None:
     from cli.demo import run_demo  # noqa: PLC0415 - other commands need no client
 
     run_demo()
+
+
+def _yield_to_others(nice: int) -> None:
+    """Lower our priority, also that of our session: where Linux groups sessions, niceness counts only inside one."""
+    os.nice(nice)
+    if nice:
+        with suppress(OSError):  # no such grouping, or not allowed
+            Path("/proc/self/autogroup").write_text(str(nice))
 
 
 def main() -> None:
