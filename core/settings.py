@@ -82,7 +82,9 @@ class Embeddings(Section):
     model: str = Field("all-MiniLM-L6-v2", description="model of the catalogue, or an imported one")
     precision: Literal["int8", "fp32"] = Field("int8", description="weights used on the CPU")
     device: Literal["cpu", "cuda"] = Field("cpu", description="where the model runs")
-    batch_size: int = Field(256, ge=1, le=4_096, description="memories an embed worker claims at a time")
+    batch_size: int = Field(
+        256, ge=1, le=4_096, description="memories an embed worker claims at a time; twice as many of a backfill"
+    )
     threads: int = Field(0, ge=0, le=256, description="embedding threads; 0 means the cores we may use")
 
 

@@ -33,6 +33,8 @@ BROKEN = "integrity"
 EXHAUSTED = "attempts_exhausted"
 POISON = "embedding_failed"
 
+_BATCHES: Final = {Lane.INTERACTIVE: 1, Lane.BULK: 2}  # claimed at a time
+
 _BACKOFF_BASE_S: Final = 5.0  # the first wait at most; doubled for each further one
 _BACKOFF_CAP_S: Final = 300.0
 _LOOK_EVERY_S: Final = 0.1  # how soon a batch on the cores is handed back when the process is told to stop
@@ -50,7 +52,7 @@ class _Stopped(Exception):
 class EmbedSettings:
     """How much to claim, for how long, and how often a row may be tried."""
 
-    batch_rows: int
+    batch_rows: int  # of the interactive lane; a backfill's batches are larger, because nobody waits for one of them
     lease_us: int
     attempts_max: int
 
@@ -171,13 +173,13 @@ class EmbedStage:
 
     def _lease(self, lane: Lane, *, fresh_only: bool) -> Claim:
         now = self._records.clock()
-        with self._records.database.write() as connection:
+        with self._records.database.write(synced=False) as connection:
             claim = claim_pending(
                 connection,
                 lane,
                 now=now,
                 lease_us=self._settings.lease_us,
-                limit=self._settings.batch_rows,
+                limit=self._settings.batch_rows * _BATCHES[lane],
                 attempts_max=self._settings.attempts_max,
                 fresh_only=fresh_only,
             )
@@ -215,7 +217,7 @@ class EmbedStage:
         ]
         refused = [row for row, found in zip(batch.rows, vectors, strict=True) if found is None]
         attempts, now = batch.claim.rows[0].attempts, self._records.clock()
-        with self._records.database.write(finishing=True) as connection:
+        with self._records.database.write(finishing=True, synced=False) as connection:
             stored = store_vectors(connection, batch.claim.token, sealed, self._embedder.fingerprint)
             if attempts < self._settings.attempts_max:
                 retry_at = now + self._backoff_us(attempts)
@@ -266,7 +268,7 @@ class EmbedStage:
         """Give a claim back; when the store cannot be written, before this lane's next claim."""
         rows = [row.id for row in debt.claim.rows]
         try:
-            with self._records.database.write(finishing=True) as connection:
+            with self._records.database.write(finishing=True, synced=False) as connection:
                 release_claim(connection, debt.claim.token, rows, retry_at=debt.retry_at, counted=debt.counted)
         except (Unavailable, OSError):
             self._owed[lane].append(debt)

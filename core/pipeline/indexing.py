@@ -27,6 +27,7 @@ from core.records.members import shard_members
 from core.records.overlay import Masked, masked_rows, purge_overdue
 from core.records.shardlist import (
     ShardRecord,
+    Waiting,
     commit_compaction,
     commit_flush,
     embedded_ids,
@@ -72,6 +73,7 @@ class IndexStage:
         self._flush_lease_s = flush_lease_s
         self._deaths_max = max(1, attempts_max - IN_COMPANY)  # of a row tried alone
         self._patience = Patience(records.clock, random.Random())  # noqa: S311 - spreads load, guards nothing
+        self._bulk_seen: dict[int, int] = {}  # since when a namespace's embedded bulk rows wait, as seen here
 
     def drain(self) -> int:
         """Flush every namespace that should be, until none should; return the number of flushes. Raises ``Frozen``."""
@@ -79,8 +81,10 @@ class IndexStage:
         while True:
             with self._records.database.read() as connection:
                 waiting = waiting_namespaces(connection)
-            now = self._records.clock()
-            due = [(each.namespace_id, plan) for each in waiting for plan in plan_flush(each, now)]
+            waited_s = self._bulk_waited_s(waiting)
+            due = [
+                (each.namespace_id, plan) for each in waiting for plan in plan_flush(each, waited_s[each.namespace_id])
+            ]
             done = sum(self._isolated(f"flush-{ns}", partial(self._flush, ns, plan)) for ns, plan in due)
             flushes += done
             if not done or self._stopping():
@@ -96,6 +100,17 @@ class IndexStage:
     def discard(self, namespace_public_id: str, shard: str) -> None:
         """Remove a shard that no reader can list any more."""
         self._builder.discard(namespace_public_id, shard)
+
+    def _bulk_waited_s(self, waiting: Sequence[Waiting]) -> dict[int, float]:
+        """Return how long each namespace's embedded bulk rows have waited: since they were first seen, or flushed last.
+
+        Not since they were accepted: the end of a long load would have waited long before it was embedded, and each of
+        its batches would be flushed alone.
+        """
+        now = self._records.clock()
+        bulk = {each.namespace_id for each in waiting if each.bulk}
+        self._bulk_seen = {ns: min(now, self._bulk_seen.get(ns, now)) for ns in bulk}  # a clock may be set back
+        return {each.namespace_id: (now - self._bulk_seen.get(each.namespace_id, now)) / 1e6 for each in waiting}
 
     def _isolated(self, name: str, work: Callable[[], bool]) -> int:
         """Return 1 if ``work`` changed something. What fails is tried again later, and later still."""
@@ -130,6 +145,8 @@ class IndexStage:
             return self._flush_held(namespace, plan, held, tries)
 
     def _flush_held(self, namespace: Namespace, plan: Flush, held: Held, tries: str) -> bool:
+        if plan is not Flush.TAIL:
+            self._bulk_seen.pop(namespace.id, None)
         lanes = {Flush.TAIL: [Lane.INTERACTIVE], Flush.SHARD: [Lane.BULK], Flush.ALL: list(Lane)}[plan]
         limit = limits.BULK_SHARD_ROWS if plan is Flush.SHARD else limits.TAIL_ROWS_MAX
         with self._records.database.read() as connection:

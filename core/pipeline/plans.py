@@ -8,7 +8,7 @@ from enum import Enum
 from core import limits
 from core.records.shardlist import ShardRecord, Waiting
 
-BULK_WAIT_S = 10.0  # a bulk row waits for company this long at most, while more are on their way
+BULK_WAIT_S = 10.0  # embedded bulk rows wait for company this long at most, while more are on their way
 OVERLAY_SHARE_MAX = 0.2  # masked rows of a shard beyond which rewriting it pays
 
 
@@ -20,17 +20,18 @@ class Flush(Enum):
     SHARD = "shard"  # build bulk rows into a shard of their own, the tail untouched
 
 
-def plan_flush(waiting: Waiting, now: int) -> list[Flush]:
+def plan_flush(waiting: Waiting, bulk_waited_s: float) -> list[Flush]:
     """Decide how to flush a namespace: the flushes to do, in order; none is to wait.
+
+    ``bulk_waited_s``: how long embedded bulk rows have been waiting for a flush.
 
     Interactive rows never wait, and go first. Bulk rows wait, while more are on their way, until they fill a shard
     worth building: rewriting the tail for each of their batches would cost more than embedding them.
     """
     plans = [Flush.TAIL] if waiting.interactive else []
-    aged = waiting.oldest_bulk_at is not None and now - waiting.oldest_bulk_at >= BULK_WAIT_S * 1e6
     if waiting.bulk >= limits.BULK_SHARD_ROWS:
         return [*plans, Flush.SHARD]
-    if waiting.bulk and (aged or not waiting.bulk_coming):
+    if waiting.bulk and (bulk_waited_s >= BULK_WAIT_S or not waiting.bulk_coming):
         return [*plans, Flush.SHARD] if waiting.bulk >= limits.TAIL_ROWS_MAX else [Flush.ALL]
     return plans
 

@@ -105,7 +105,7 @@ def test_at_most_one_batch_of_suspects_is_claimed_in_a_process(small_batches, mo
             draining.result(timeout=60)
     server.index()
 
-    assert held == [0] * 12  # batches of four, each alone
+    assert held == [0] * 9  # six batches of four, and three of eight of the backfill, each alone
     assert server.states()["indexed"] == 48
 
 

@@ -8,12 +8,11 @@ from core.limits import BULK_SHARD_ROWS, FLAT_ROWS_MAX, SHARD_ROWS_MAX, TAIL_ROW
 from core.pipeline.plans import BULK_WAIT_S, OVERLAY_SHARE_MAX, Flush, plan_compaction, plan_flush, tier_of
 from core.records.shardlist import ShardRecord, Waiting
 
-NOW = 10**15
-AGED = NOW - int(BULK_WAIT_S * 1e6)
+SOON_S = BULK_WAIT_S - 0.001
 
 
-def waiting(interactive: int = 0, bulk: int = 0, oldest: int | None = None, *, coming: bool = False) -> Waiting:
-    return Waiting(1, interactive, bulk, (oldest or NOW) if bulk else None, coming)
+def waiting(interactive: int = 0, bulk: int = 0, *, coming: bool = False) -> Waiting:
+    return Waiting(1, interactive, bulk, coming)
 
 
 def shard(number: int, rows: int, tier: int | None = None) -> ShardRecord:
@@ -24,45 +23,45 @@ def shard(number: int, rows: int, tier: int | None = None) -> ShardRecord:
 
 
 @pytest.mark.parametrize(
-    ("given_waiting", "plan"),
+    ("given_waiting", "waited_s", "plan"),
     [
-        (waiting(), []),
-        (waiting(interactive=1), [Flush.TAIL]),
-        (waiting(interactive=1, bulk=5, coming=True), [Flush.TAIL]),
-        (waiting(bulk=5, coming=True), []),
-        (waiting(bulk=5), [Flush.ALL]),
-        (waiting(bulk=5, oldest=AGED, coming=True), [Flush.ALL]),
-        (waiting(bulk=5, oldest=AGED + 1, coming=True), []),
-        (waiting(interactive=1, bulk=5), [Flush.ALL]),
-        (waiting(bulk=TAIL_ROWS_MAX - 1), [Flush.ALL]),
-        (waiting(bulk=TAIL_ROWS_MAX), [Flush.SHARD]),
-        (waiting(bulk=BULK_SHARD_ROWS - 1, coming=True), []),
-        (waiting(bulk=BULK_SHARD_ROWS, coming=True), [Flush.SHARD]),
-        (waiting(interactive=1, bulk=BULK_SHARD_ROWS, coming=True), [Flush.TAIL, Flush.SHARD]),
-        (waiting(interactive=1, bulk=TAIL_ROWS_MAX), [Flush.TAIL, Flush.SHARD]),
+        (waiting(), 0, []),
+        (waiting(interactive=1), 0, [Flush.TAIL]),
+        (waiting(interactive=1, bulk=5, coming=True), 0, [Flush.TAIL]),
+        (waiting(bulk=5, coming=True), 0, []),
+        (waiting(bulk=5), 0, [Flush.ALL]),
+        (waiting(bulk=5, coming=True), BULK_WAIT_S, [Flush.ALL]),
+        (waiting(bulk=5, coming=True), SOON_S, []),
+        (waiting(interactive=1, bulk=5), 0, [Flush.ALL]),
+        (waiting(bulk=TAIL_ROWS_MAX - 1), 0, [Flush.ALL]),
+        (waiting(bulk=TAIL_ROWS_MAX), 0, [Flush.SHARD]),
+        (waiting(bulk=BULK_SHARD_ROWS - 1, coming=True), SOON_S, []),
+        (waiting(bulk=BULK_SHARD_ROWS, coming=True), 0, [Flush.SHARD]),
+        (waiting(interactive=1, bulk=BULK_SHARD_ROWS, coming=True), 0, [Flush.TAIL, Flush.SHARD]),
+        (waiting(interactive=1, bulk=TAIL_ROWS_MAX), 0, [Flush.TAIL, Flush.SHARD]),
     ],
 )
-def test_when_rows_are_flushed_and_how(given_waiting, plan):
-    assert plan_flush(given_waiting, NOW) == plan
+def test_when_rows_are_flushed_and_how(given_waiting, waited_s, plan):
+    assert plan_flush(given_waiting, waited_s) == plan
 
 
 counts = st.integers(0, 3) | st.integers(0, 20_000)
 
 
-@given(counts, counts, st.integers(0, 20_000_000), st.booleans())
-def test_nothing_waits_for_ever(interactive, bulk, age_us, coming):
-    plans = plan_flush(waiting(interactive, bulk, NOW - age_us, coming=coming), NOW)
+@given(counts, counts, st.floats(0, 20), st.booleans())
+def test_nothing_waits_for_ever(interactive, bulk, waited_s, coming):
+    plans = plan_flush(waiting(interactive, bulk, coming=coming), waited_s)
     if interactive:
         assert plans[0] in {Flush.TAIL, Flush.ALL}
-    if bulk and (not coming or age_us >= BULK_WAIT_S * 1e6):
+    if bulk and (not coming or waited_s >= BULK_WAIT_S):
         assert plans[-1] in {Flush.ALL, Flush.SHARD}
     if not interactive and not bulk:
         assert plans == []
 
 
-@given(counts, counts, st.integers(0, 20_000_000), st.booleans())
-def test_a_tail_stays_small(interactive, bulk, age_us, coming):
-    if Flush.ALL in plan_flush(waiting(interactive, bulk, NOW - age_us, coming=coming), NOW):
+@given(counts, counts, st.floats(0, 20), st.booleans())
+def test_a_tail_stays_small(interactive, bulk, waited_s, coming):
+    if Flush.ALL in plan_flush(waiting(interactive, bulk, coming=coming), waited_s):
         assert bulk < TAIL_ROWS_MAX
 
 
@@ -199,7 +198,7 @@ def test_the_largest_shards_are_left_alone():
 
 def test_a_shard_in_quarantine_is_rewritten_first_and_alone():
     peers = [shard(number, rows=4_000) for number in range(1, 6)]
-    lost = replace(shard(9, rows=10), quarantined_at=NOW)
+    lost = replace(shard(9, rows=10), quarantined_at=1)
     plan = plan_compaction([*peers, lost], {1: 4_000}, overdue=True)
     assert plan is not None
     assert plan.shards == [lost]
