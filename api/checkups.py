@@ -37,9 +37,7 @@ class Checkups:
         self._stalled_s = runtime.settings.queue.stalled_s
         self._free_bytes_min = runtime.settings.storage.free_bytes_min
         self._redis = _Question(ping_redis, otherwise=False)
-        self._stores = _Question(
-            Examiner(runtime.control, runtime.settings).examine, otherwise=Facts(store_answers=False)
-        )
+        self._stores = _Question(Examiner(runtime.control).examine, otherwise=Facts(store_answers=False))
         self._asking = asyncio.Lock()
         self._latest: tuple[float, Checkup] | None = None
 

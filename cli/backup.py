@@ -19,7 +19,7 @@ from core.backup.reading import BackupReader
 from core.backup.restoring import restore_directory, verify
 from core.backup.shelf import SUFFIX, look_through, pick
 from core.crypto.keys import MasterKey
-from core.crypto.keysource import ENV_VARIABLE, find_master_key
+from core.crypto.keysource import ENV_VARIABLE, open_key_source
 from core.durability import make_durable_directory, write_whole
 from core.embedding.fingerprint import fingerprint_of
 from core.embedding.importing import find_spec
@@ -179,11 +179,12 @@ def _fingerprint(settings: Settings) -> str:
 
 def _key_finder(settings: Settings) -> Callable[[Header], MasterKey]:
     def find(header: Header) -> MasterKey:
-        master = find_master_key(settings.storage.key_file, header.store, os.environ)
+        source = open_key_source(settings.storage, header.store, os.environ)
+        master = source.find(header.master_key)
         if master is None:
             raise ConfigurationError(
-                f"the backup needs master key {header.master_key}, and no key was found: set {ENV_VARIABLE} or "
-                "[storage] key_file"
+                f"the backup needs master key {header.master_key}, and no key was found: set {ENV_VARIABLE}, "
+                f"[storage] key_file or key_source, or put the key back ({source.where})"
             )
         return master
 

@@ -75,7 +75,7 @@ def _examine(
         yield "", found("master key", error.message, failed=True)
         return
     try:
-        yield "", found("master key", f"{control.master.key_id} fits")
+        yield "", found("master key", f"{control.master.key_id} fits, from {control.key_source.where}")
         for company in control.companies():
             for finding in _company(control, company.id, settings, ledgers):
                 yield company.id, finding

@@ -4,6 +4,7 @@ Unknown names and impossible values stop the start with a ``ConfigurationError``
 Every setting is described in the README's table, which a test compares with this file.
 """
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,7 +22,9 @@ from core.errors import ConfigurationError
 ENV_PREFIX = "OSTRAKA_"
 # Read elsewhere on purpose: the key must not linger in a settings object, the model folder is the machine's.
 ENV_CONFIG = "OSTRAKA_CONFIG"
-ENV_OUTSIDE_SETTINGS = frozenset({"OSTRAKA_ENCRYPTION_KEY", "OSTRAKA_MODELS_DIR", ENV_CONFIG})
+ENV_OUTSIDE_SETTINGS = frozenset(
+    {"OSTRAKA_ENCRYPTION_KEY", "OSTRAKA_ENCRYPTION_KEY_NEXT", "OSTRAKA_MODELS_DIR", ENV_CONFIG}
+)
 
 
 def _fixed(value: float) -> Any:
@@ -56,6 +59,8 @@ class Storage(Section):
     path: Path = Field(Path("ostraka-data"), description="data directory")
     encryption: Literal["aes-256-gcm"] = Field("aes-256-gcm", description="the only cipher; it cannot be off")
     key_file: Path | None = Field(None, description="file with the master key (base64, 32 bytes), mode 0600")
+    key_source: str = Field("", description="plugin that holds the master key, such as `vault`")
+    key_source_options: dict[str, str] = Field({}, description="what that plugin wants to know; nothing secret")
     purge_s: float = Field(
         3_600.0, ge=1, le=2_592_000, description="deleted memories leave the index files within this"
     )
@@ -130,7 +135,7 @@ class Settings(BaseSettings):
     def as_environment(self) -> dict[str, str]:
         """Return the variables that make a child process load these same settings."""
         return {
-            f"{ENV_PREFIX}{section}__{name}".upper(): str(value)
+            f"{ENV_PREFIX}{section}__{name}".upper(): value if isinstance(value, str) else json.dumps(value)
             for section, values in self.model_dump(mode="json").items()
             for name, value in values.items()
             if value is not None

@@ -16,6 +16,7 @@ from core.backup.manifest import CONTROL_NAME
 from core.backup.reading import BackupReader
 from core.backup.restoring import unpack
 from core.backup.workplace import workplace
+from core.crypto.keysource import HeldKey
 from core.errors import Conflict, NotFound
 from core.memory import NewMemory
 from core.records.company import CompanyRecords, Namespace
@@ -42,7 +43,8 @@ def unpacked(backup: BackupReader, control: ControlStore) -> Iterator[ControlSto
     with workplace(control.root) as folder:
         unpack(backup, folder, with_shards=False)
         database = open_database(folder / CONTROL_NAME, "control", control.clock)
-        opened = ControlStore(database, backup.master, folder, control.clock, control.purge_s, lambda _: backup.master)
+        held = HeldKey(backup.master, f"what opened {backup.header.backup}")
+        opened = ControlStore(database, backup.master, held, folder, control.clock, control.purge_s)
         try:
             yield opened
         finally:

@@ -6,7 +6,6 @@ by looking again and again, on a clock that does not jump, so that neither a cha
 backlog looks like a stall. A flush takes seconds, so what waits to be flushed is judged by its head alone.
 """
 
-import os
 import shutil
 import time
 from collections import defaultdict
@@ -14,9 +13,6 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from sqlalchemy import select
-
-from core.crypto.keysource import find_master_key
 from core.errors import ConfigurationError, IntegrityError, NotFound
 from core.pipeline.doorbell import EMBED, EMBED_BULK, INDEX
 from core.pipeline.plans import BULK_WAIT_S
@@ -27,8 +23,7 @@ from core.records.control import ControlStore
 from core.records.keycheck import check_keys
 from core.records.ledger import read_ledger
 from core.records.quarantine import quarantined_shards
-from core.records.tables import Lane, State, store
-from core.settings import Settings
+from core.records.tables import Lane, State
 
 _THOROUGH_EVERY_S: Final = 60.0  # for what looks at every memory and namespace
 _DEGRADED: Final = frozenset({"frozen", "shards_quarantined", "ledger_imbalance"})  # everything is answered yet
@@ -105,13 +100,9 @@ class Examiner:
     def __init__(
         self,
         control: ControlStore,
-        settings: Settings,
-        environment: Mapping[str, str] = os.environ,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._control = control
-        self._key_file = settings.storage.key_file
-        self._environment = environment
         self._clock = clock
         self._stillness = Stillness()
         self._imbalance = 0
@@ -147,9 +138,7 @@ class Examiner:
 
     def _check_master_key(self) -> None:
         """Raise ``ConfigurationError`` when the next start would not find the key that this one found."""
-        with self._control.database.read() as connection:
-            store_id = connection.execute(select(store.c.id)).scalar_one()
-        found = find_master_key(self._key_file, store_id, self._environment)
+        found = self._control.key_source.find(self._control.master.key_id)
         if found is None or found.key_id != self._control.master.key_id:
             raise ConfigurationError("the master key is not where it was")
 

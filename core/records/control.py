@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.clock import Clock, now_us
 from core.crypto.keys import MasterKey, new_secret, unwrap_company_key, wrap_company_key
-from core.crypto.keysource import ENV_VARIABLE, find_master_key, generate_master_key, generated_key_path
+from core.crypto.keysource import ENV_VARIABLE, KeySource, open_key_source, rotating
 from core.durability import make_durable_directory
 from core.errors import ConfigurationError, Conflict, NotFound, OstrakaError, Unavailable
 from core.ids import new_id
@@ -48,20 +48,18 @@ class ControlStore:
         self,
         database: Database,
         master: MasterKey,
+        key_source: KeySource,
         root: Path,
         clock: Clock,
         purge_s: float,
-        find_master: Callable[[str], MasterKey],
-        generated: Path | None = None,
     ) -> None:
-        """``find_master(id)`` returns the master key of that id when it was rotated, or raises."""
+        """``key_source`` is asked for the new master key when it was rotated."""
         self.database = database
         self.master = master
+        self.key_source = key_source
         self.root = root
         self.clock = clock
         self.purge_s = purge_s
-        self._find_master = find_master
-        self.generated_key = generated  # set when this start made the master key
         self._opened: dict[str, CompanyRecords] = {}
         self._opening = threading.Lock()
 
@@ -177,7 +175,7 @@ class ControlStore:
                 if named == master.key_id:
                     yield connection, master
                     return
-            self.master = self._find_master(named)
+            self.master = _master_key(self.key_source, self.root, named)
             log.info("master_key_changed", key=named)
         raise Unavailable("the master key is being rotated; try again")
 
@@ -220,29 +218,27 @@ def open_control(
             )
         if row is None:
             return _create(settings, environment, database, root, clock)
-    find = partial(_master_key, settings, environment, root, row.id)
     try:
-        master = find(row.master_key_id)
+        source = open_key_source(settings.storage, row.id, environment)
+        master = _master_key(source, root, row.master_key_id)
     except OstrakaError:
         database.close()
         raise
-    return ControlStore(database, master, root, clock, settings.storage.purge_s, find)
+    return ControlStore(database, master, source, root, clock, settings.storage.purge_s)
 
 
-def _master_key(
-    settings: Settings, environment: Mapping[str, str], root: Path, store_id: str, key_id: str
-) -> MasterKey:
+def _master_key(source: KeySource, root: Path, key_id: str) -> MasterKey:
     """Return the key that the store's data is sealed with."""
-    master = find_master_key(settings.storage.key_file, store_id, environment)
+    master = source.find(key_id)
     if master is None:
         raise ConfigurationError(
-            f"the data in {root} is sealed with master key {key_id}, and no key was found: set "
-            f"{ENV_VARIABLE} or [storage] key_file, or put the generated key back at {generated_key_path(store_id)}"
+            f"the data in {root} is sealed with master key {key_id}, and no key was found: set {ENV_VARIABLE}, "
+            f"[storage] key_file or key_source, or put the key back ({source.where})"
         )
     if master.key_id != key_id:
         raise ConfigurationError(
-            f"the data in {root} is sealed with master key {key_id}, the configured one is "
-            f"{master.key_id}; configure the right key"
+            f"the data in {root} is sealed with master key {key_id}, the configured one "
+            f"({source.where}) is {master.key_id}; configure the right key"
         )
     return master
 
@@ -252,24 +248,29 @@ def _create(
 ) -> ControlStore:
     store_id = new_id("store")
     try:
-        master = find_master_key(settings.storage.key_file, store_id, environment)
+        source = open_key_source(settings.storage, store_id, environment)
+        master = source.find(None) or _make_key(source)
     except OstrakaError:
         database.close()
         raise
-    generated = None
-    if master is None:
-        master, generated = generate_master_key(store_id)
-        log.warning(
-            "master_key_generated",
-            path=str(generated),
-            meaning="without this file the data cannot be opened: keep a copy",
-        )
-    find = partial(_master_key, settings, environment, root, store_id)
-    control = ControlStore(database, master, root, clock, settings.storage.purge_s, find, generated)
+    control = ControlStore(database, master, source, root, clock, settings.storage.purge_s)
     with database.write() as connection:
         connection.execute(insert(store).values(id=store_id, master_key_id=master.key_id, created_at=clock()))
         _insert_company(connection, master, DEFAULT_COMPANY, clock())
     return control
+
+
+def _make_key(source: KeySource) -> MasterKey:
+    maker = rotating(source)
+    master = maker.prepare_next()
+    maker.promote(master)
+    log.warning(
+        "master_key_generated",
+        where=source.where,
+        key_id=master.key_id,
+        meaning="without it the data cannot be opened: keep a copy",
+    )
+    return master
 
 
 def _insert_company(connection: Connection, master: MasterKey, name: str, now: int) -> Company:

@@ -98,7 +98,9 @@ def test_a_bad_variable_is_named(monkeypatch):
         load_settings()
 
 
-@pytest.mark.parametrize("name", ["OSTRAKA_ENCRYPTION_KEY", "OSTRAKA_MODELS_DIR", "OSTRAKA_CONFIG"])
+@pytest.mark.parametrize(
+    "name", ["OSTRAKA_ENCRYPTION_KEY", "OSTRAKA_ENCRYPTION_KEY_NEXT", "OSTRAKA_MODELS_DIR", "OSTRAKA_CONFIG"]
+)
 def test_variables_read_elsewhere_are_left_alone(monkeypatch, name):
     monkeypatch.setenv(name, "x")
     assert load_settings().model_dump() == Settings().model_dump()
@@ -121,7 +123,8 @@ sections = st.fixed_dictionaries(
     optional={
         "server": st.fixed_dictionaries({"port": st.integers(0, 65_535)}),
         "storage": st.fixed_dictionaries(
-            {"path": st.sampled_from(["data", "/srv/o s", "ü"]), "key_file": st.none() | st.just("/run/key")}
+            {"path": st.sampled_from(["data", "/srv/o s", "ü"]), "key_file": st.none() | st.just("/run/key")},
+            optional={"key_source_options": st.dictionaries(st.sampled_from(["key", "ü"]), st.text(max_size=9))},
         ),
         "retrieval": st.fixed_dictionaries({"weight_dense": st.floats(0, 1), "mode": st.sampled_from(["text"])}),
         "queue": st.fixed_dictionaries({"redis_url": st.sampled_from(["", "redis://h/0?a=b"])}),

@@ -1,7 +1,6 @@
 """The facts that readiness is judged by, found on a real store that is harmed on purpose."""
 
 import base64
-from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, update
@@ -15,9 +14,9 @@ from tests.integration.records.conftest import Desk
 class Watch:
     """An examiner on a clock of the test's own."""
 
-    def __init__(self, control, settings, environment=None) -> None:
+    def __init__(self, control) -> None:
         self.now = 1_000.0
-        self.examiner = Examiner(control, settings, environment or {}, clock=lambda: self.now)
+        self.examiner = Examiner(control, clock=lambda: self.now)
 
     def after(self, seconds: float):
         self.now += seconds
@@ -31,8 +30,8 @@ def desk(control, clock):
 
 
 @pytest.fixture
-def watch(control, server_settings):
-    return Watch(control, server_settings)
+def watch(control):
+    return Watch(control)
 
 
 def test_a_sound_store_says_so(watch, desk):
@@ -116,14 +115,14 @@ def test_a_company_key_that_was_changed_is_found(watch, desk, control):
     assert not watch.after(0).keys_fit
 
 
-def test_a_master_key_that_the_next_start_would_not_find_is_missed_now(control, server_settings, monkeypatch):
-    watch = Watch(control, server_settings)
+def test_a_master_key_that_the_next_start_would_not_find_is_missed_now(watch, tmp_path):
     assert watch.after(0).keys_fit
-    [key] = Path(control.generated_key.parent).iterdir()
+    [key] = (tmp_path / "config" / "ostraka" / "keys").iterdir()
     key.rename(key.with_suffix(".away"))
     assert not watch.after(0).keys_fit
-    other = {"OSTRAKA_ENCRYPTION_KEY": base64.b64encode(bytes(32)).decode()}
-    assert not Watch(control, server_settings, other).after(0).keys_fit
+    key.touch(mode=0o600)
+    key.write_text(base64.b64encode(bytes(32)).decode())
+    assert not watch.after(0).keys_fit
     key.with_suffix(".away").rename(key)
     assert watch.after(0).keys_fit
 

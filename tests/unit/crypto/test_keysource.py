@@ -1,19 +1,31 @@
 import base64
-import os
-from pathlib import Path
 
 import pytest
 
 from core.crypto.keys import MasterKey
-from core.crypto.keysource import ENV_VARIABLE, find_master_key, generate_master_key, generated_key_path
+from core.crypto.keysource import (
+    ENV_NEXT,
+    ENV_VARIABLE,
+    KeySource,
+    RotatingKeySource,
+    generated_key_path,
+    open_key_source,
+    rotating,
+)
 from core.errors import ConfigurationError
+from core.settings import Storage
 
 SECRET = bytes(range(32))
 TEXT = base64.b64encode(SECRET).decode()
+OTHER = base64.b64encode(bytes(32)).decode()
+
+
+def source(environment=None, **storage) -> KeySource:
+    return open_key_source(Storage(**storage), "store_a", environment or {})
 
 
 @pytest.fixture
-def key_file(tmp_path) -> Path:
+def key_file(tmp_path):
     path = tmp_path / "master.key"
     path.touch(mode=0o600)
     path.write_text(TEXT + "\n")
@@ -21,100 +33,96 @@ def key_file(tmp_path) -> Path:
 
 
 def test_none_configured_and_none_generated_is_none():
-    assert find_master_key(None, "store_a", {}) is None
+    assert source().find(None) is None
 
 
 @pytest.mark.parametrize("text", [TEXT, f" {TEXT}\n"])
 def test_the_environment_gives_the_key(text):
-    assert find_master_key(None, "store_a", {ENV_VARIABLE: text}) == MasterKey(SECRET)
+    assert source({ENV_VARIABLE: text}).find(None) == MasterKey(SECRET)
 
 
 def test_a_file_gives_the_key(key_file):
-    assert find_master_key(key_file, "store_a", {}) == MasterKey(SECRET)
-
-
-def test_the_environment_comes_before_the_file(key_file):
-    other = base64.b64encode(bytes(32)).decode()
-    assert find_master_key(key_file, "store_a", {ENV_VARIABLE: other}) == MasterKey(bytes(32))
+    assert source(key_file=key_file).find(None) == MasterKey(SECRET)
 
 
 def test_a_generated_key_is_found_again_and_only_by_its_store():
-    key, path = generate_master_key("store_a")
-    assert find_master_key(None, "store_a", {}) == key
-    assert find_master_key(None, "store_b", {}) is None
-    assert path == generated_key_path("store_a")
+    made = rotating(source()).prepare_next()
+    rotating(source()).promote(made)
+    assert source().find(made.key_id) == source().find(None) == made
+    assert open_key_source(Storage(), "store_b", {}).find(made.key_id) is None
+    assert generated_key_path("store_a").is_file()
 
 
-def test_a_generated_key_is_ours_alone():
-    previous = os.umask(0)
-    try:
-        _, path = generate_master_key("store_a")
-    finally:
-        os.umask(previous)
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert path.parent.stat().st_mode & 0o777 == 0o700
-    assert len(base64.b64decode(path.read_text().strip(), validate=True)) == 32
-
-
-def test_a_generated_key_is_never_overwritten():
-    key, _ = generate_master_key("store_a")
-    with pytest.raises(FileExistsError):
-        generate_master_key("store_a")
-    assert find_master_key(None, "store_a", {}) == key
-
-
-def test_two_stores_get_two_keys():
-    assert generate_master_key("store_a")[0] != generate_master_key("store_b")[0]
-
-
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o610, 0o644, 0o777])
-def test_a_key_file_that_others_may_touch_is_refused(key_file, mode):
-    key_file.chmod(mode)
-    with pytest.raises(ConfigurationError, match="chmod 600"):
-        find_master_key(key_file, "store_a", {})
-
-
-@pytest.mark.parametrize("mode", [0o600, 0o400])
-def test_a_private_key_file_is_accepted(key_file, mode):
-    key_file.chmod(mode)
-    assert find_master_key(key_file, "store_a", {}) == MasterKey(SECRET)
+@pytest.mark.parametrize("names", [(0, 1), (0, 2), (1, 2), (0, 1, 2)])
+def test_two_sources_are_refused_and_both_named(key_file, names):
+    storage = {"key_file": key_file, "key_source": "vault"}
+    wanted = [("key_file", "[storage] key_file"), ("key_source", "[storage] key_source"), (None, ENV_VARIABLE)]
+    chosen = [wanted[number] for number in names]
+    with pytest.raises(ConfigurationError) as refused:
+        source(
+            {ENV_VARIABLE: TEXT} if (None, ENV_VARIABLE) in chosen else {},
+            **{name: storage[name] for name, _ in chosen if name},
+        )
+    for _, said in chosen:
+        assert said in refused.value.message
+    assert TEXT not in refused.value.message
 
 
 def test_a_configured_file_that_is_not_there_is_refused_not_replaced(tmp_path):
     with pytest.raises(ConfigurationError, match="key_file"):
-        find_master_key(tmp_path / "nowhere.key", "store_a", {})
+        source(key_file=tmp_path / "nowhere.key")
     assert not (tmp_path / "nowhere.key").exists()
 
 
-def test_a_folder_is_no_key_file(tmp_path):
-    folder = tmp_path / "folder"
-    folder.mkdir(mode=0o700)
-    with pytest.raises(ConfigurationError):
-        find_master_key(folder, "store_a", {})
+def test_a_plugin_that_is_not_installed_is_named_with_those_that_are():
+    with pytest.raises(ConfigurationError, match=r"\[storage\] key_source: 'enigma' is not installed; there are: "):
+        source(key_source="enigma")
 
 
-BAD = {
-    "blank": b" \n",
-    "not base64": b"correct horse battery staple",
-    "31 bytes": base64.b64encode(bytes(31)),
-    "33 bytes": base64.b64encode(bytes(33)),
-    "no padding": TEXT.rstrip("=").encode(),
-    "raw bytes": bytes(range(224, 256)),
-    "not ASCII": "schlüssel".encode(),
-    "hexadecimal": SECRET.hex().encode(),
-    "two lines": f"{TEXT}\n{TEXT}".encode(),
-}
+def test_options_without_a_plugin_are_refused():
+    with pytest.raises(ConfigurationError, match="key_source_options"):
+        source(key_source_options={"address": "https://vault"})
 
 
-@pytest.mark.parametrize("content", BAD.values(), ids=BAD)
-def test_a_file_without_a_key_is_refused_and_not_quoted(key_file, content):
-    key_file.write_bytes(content)
-    with pytest.raises(ConfigurationError, match="32 bytes in base64") as refused:
-        find_master_key(key_file, "store_a", {})
-    assert content.decode("latin-1").strip() not in refused.value.message or not content.strip()
-
-
+@pytest.mark.parametrize("name", [ENV_VARIABLE, ENV_NEXT])
 @pytest.mark.parametrize("content", [" ", "nonsense", "schlüssel", TEXT + TEXT], ids=str)
-def test_a_variable_without_a_key_is_refused(content):
-    with pytest.raises(ConfigurationError, match=ENV_VARIABLE):
-        find_master_key(None, "store_a", {ENV_VARIABLE: content})
+def test_a_variable_without_a_key_is_refused(name, content):
+    with pytest.raises(ConfigurationError, match=name) as refused:
+        source({ENV_VARIABLE: TEXT, name: content})
+    assert not content.strip() or content not in refused.value.message
+
+
+def test_the_next_key_of_the_environment_is_found_by_its_id_alone():
+    found = rotating(source({ENV_VARIABLE: TEXT, ENV_NEXT: OTHER}))
+    following = found.prepare_next()
+    assert following == MasterKey(bytes(32))
+    found.promote(following)
+    assert found.find(following.key_id) == following
+    assert found.find(None) == found.find("0" * 16) == MasterKey(SECRET)
+
+
+@pytest.mark.parametrize("following", [{}, {ENV_NEXT: TEXT}], ids=["none", "the same"])
+def test_without_another_key_in_the_environment_there_is_no_rotation(following):
+    with pytest.raises(ConfigurationError, match=ENV_NEXT):
+        rotating(source({ENV_VARIABLE: TEXT, **following})).prepare_next()
+
+
+def test_a_source_that_makes_no_keys_is_refused_for_rotation():
+    class Fixed:
+        where = "card 3"
+
+        def find(self, _key_id):
+            return MasterKey(SECRET)
+
+    assert isinstance(Fixed(), KeySource)
+    assert not isinstance(Fixed(), RotatingKeySource)
+    with pytest.raises(ConfigurationError, match=r"card 3.*makes no keys"):
+        rotating(Fixed())
+
+
+def test_a_source_shows_no_key():
+    for each in (source({ENV_VARIABLE: TEXT, ENV_NEXT: OTHER}), source()):
+        shown = f"{each!r} {each.where} {vars(each)}"
+        assert TEXT not in shown
+        assert SECRET.hex() not in shown
+        assert repr(SECRET) not in shown

@@ -25,12 +25,12 @@ def store_id(control: ControlStore) -> str:
 
 def test_the_first_start_makes_a_store_a_key_and_a_company(control):
     assert [company.name for company in control.companies()] == [DEFAULT_COMPANY]
-    assert control.generated_key == generated_key_path(store_id(control))
+    assert generated_key_path(store_id(control)).is_file()
     assert control.records(control.find_company(DEFAULT_COMPANY).id).namespaces() == []
 
 
 def test_the_generated_key_lies_outside_the_data_in_a_private_file(control):
-    path = control.generated_key
+    path = generated_key_path(store_id(control))
     assert not path.is_relative_to(control.root)
     assert path.stat().st_mode & 0o777 == 0o600
     assert MasterKey(base64.b64decode(path.read_text().strip())) == control.master
@@ -64,12 +64,11 @@ def test_a_second_start_opens_the_same_store(control, server_settings):
     again = open_control(server_settings)
     assert again.find_company("acme").id == company.id
     assert again.master == control.master
-    assert again.generated_key is None
     again.close()
 
 
 def test_a_missing_key_is_refused_and_none_is_made(control, server_settings):
-    path = control.generated_key
+    path = generated_key_path(store_id(control))
     path.rename(path.with_suffix(".away"))
     with pytest.raises(ConfigurationError) as refused:
         open_control(server_settings)
@@ -84,14 +83,13 @@ def test_another_key_is_refused(control, server_settings):
 
 
 def test_a_key_readable_by_others_is_refused(control, server_settings):
-    control.generated_key.chmod(0o644)
+    generated_key_path(store_id(control)).chmod(0o644)
     with pytest.raises(ConfigurationError, match="chmod 600"):
         open_control(server_settings)
 
 
 def test_a_key_from_the_environment_generates_none(server_settings):
     control = open_control(server_settings, {ENV_VARIABLE: KEY})
-    assert control.generated_key is None
     assert control.master == MasterKey(bytes(range(32)))
     assert not generated_key_path(store_id(control)).exists()
     control.close()

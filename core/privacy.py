@@ -1,0 +1,42 @@
+"""Reading files that hold secrets: only where nobody but us, or root, could have read or replaced them."""
+
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from core.errors import ConfigurationError
+
+_BYTES_MAX: Final = 64 * 1024  # keys and tokens are short; anything longer is another file
+
+
+def read_private(path: Path) -> bytes:
+    """Return what a private file holds, at most 64 KiB of it.
+
+    Raises ``FileNotFoundError``, and ``ConfigurationError`` when it is no file, cannot be read, is another user's, or
+    others may read or replace it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer would block
+        try:
+            _refuse_shared(path, os.fstat(descriptor))
+            return os.read(descriptor, _BYTES_MAX)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ConfigurationError(f"the file {path} cannot be read: {error.strerror}; correct it") from None
+
+
+def _refuse_shared(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise ConfigurationError(f"{path} is no file; name one")
+    if found.st_uid not in {0, os.geteuid()}:
+        raise ConfigurationError(f"the file {path} belongs to another user; run chown on it")
+    if found.st_mode & 0o077:
+        raise ConfigurationError(f"the file {path} is readable by others; run chmod 600 on it")
+    for folder in {path.parent.resolve(), path.resolve().parent}:  # of the file, and of a link to it
+        mode = folder.stat().st_mode
+        if mode & 0o022 and not mode & stat.S_ISVTX:
+            raise ConfigurationError(f"others may replace {path}; run chmod go-w on {folder}")
