@@ -1,12 +1,13 @@
 """Reading a bulk body: NDJSON or a JSON list, each line judged by itself."""
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import orjson
 from pydantic import ValidationError
 
-from api.problems import faults_of
+from api.jsonlist import split_list
+from api.problems import faults_of, summary_of
 from api.schemas import AddMemory
 from core import limits
 from core.errors import InvalidInput, Malformed, TooLarge
@@ -33,20 +34,23 @@ class BulkLines:
 def parse_bulk(body: bytes, content_type: str) -> BulkLines:
     """Parse and validate a bulk body.
 
-    Raises ``InvalidInput`` when no line is valid, or valid lines name several namespaces; ``TooLarge`` beyond
-    ``BULK_ITEMS_MAX`` lines.
+    Raises ``InvalidInput`` when no line is valid, or valid lines name several namespaces; ``Malformed`` for a list that
+    is none; ``TooLarge`` beyond ``BULK_ITEMS_MAX`` memories, ``BULK_LINES_MAX`` lines or ``REJECTED_BYTES_MAX``.
     """
     items: list[AddMemory] = []
     rejected: list[Rejected] = []
+    rejected_bytes = 0
     for number, line in _numbered(body, content_type):
         if len(items) + len(rejected) == limits.BULK_ITEMS_MAX:
             raise TooLarge(f"more than {limits.BULK_ITEMS_MAX} memories in one call; send several calls")
-        try:
-            items.append(AddMemory.model_validate_json(line))
-        except ValidationError as error:
-            faults = faults_of(error)
-            code = Malformed.code if error.errors()[0]["type"] == "json_invalid" else InvalidInput.code
-            rejected.append(Rejected(number, code, "; ".join(f"{each['field']}: {each['detail']}" for each in faults)))
+        judged = _judge(number, line)
+        if isinstance(judged, AddMemory):
+            items.append(judged)
+            continue
+        rejected.append(judged)
+        rejected_bytes += len(line)
+        if rejected_bytes > limits.REJECTED_BYTES_MAX:
+            raise TooLarge(f"more than {limits.REJECTED_BYTES_MAX} bytes of faulty lines, the last is line {number}")
     if not items:
         first = f"line {rejected[0].line}: {rejected[0].detail}" if rejected else "the body is empty"
         raise InvalidInput(f"no memory can be accepted; {first}", code="nothing_accepted")
@@ -56,13 +60,21 @@ def parse_bulk(body: bytes, content_type: str) -> BulkLines:
     return BulkLines(namespaces.pop(), items, rejected)
 
 
+def _judge(number: int, line: bytes) -> AddMemory | Rejected:
+    if len(line) > limits.BODY_BYTES_MAX:
+        return Rejected(number, TooLarge.code, f"is larger than {limits.BODY_BYTES_MAX} bytes; split it")
+    try:
+        return AddMemory.model_validate_json(line)
+    except ValidationError as error:
+        malformed = error.error_count() == 1 and error.errors()[0]["type"] == "json_invalid"
+        return Rejected(number, Malformed.code if malformed else InvalidInput.code, summary_of(faults_of(error)))
+
+
 def _numbered(body: bytes, content_type: str) -> Iterator[tuple[int, bytes]]:
     """Yield each item's line or place from 1, and its JSON; a list is told by the type or the first character."""
     if "ndjson" not in content_type and body.lstrip()[:1] == b"[":
-        try:
-            given = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            raise Malformed("the body is not a valid JSON list; correct it") from None
-        yield from enumerate(map(orjson.dumps, given), start=1)
-    else:
-        yield from ((number, line) for number, line in enumerate(body.splitlines(), start=1) if line.strip())
+        yield from enumerate(split_list(body), start=1)
+        return
+    if body.count(b"\n") > limits.BULK_LINES_MAX:
+        raise TooLarge(f"more than {limits.BULK_LINES_MAX} lines in one call, blank ones included; leave those out")
+    yield from ((number, line) for number, line in enumerate(io.BytesIO(body), start=1) if line.strip())

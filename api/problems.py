@@ -17,6 +17,10 @@ from core import errors
 log = structlog.get_logger()
 
 MEDIA_TYPE: Final = "application/problem+json"
+_DETAIL_CHARS_MAX: Final = 1_000  # names in a message may come from the request, and be as long as that
+_FIELD_CHARS_MAX: Final = 200
+_FAULTS_MAX: Final = 20  # of one request; a body can hold a fault for every few bytes
+_FAULTS_SUMMED: Final = 5
 
 # First match wins, so subclasses come before their parents.
 STATUS: Final[tuple[tuple[type[errors.OstrakaError], int], ...]] = (
@@ -62,21 +66,36 @@ def problem(
     headers: dict[str, str] | None = None,
 ) -> Response:
     """Return a problem response."""
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": code, "detail": detail}
-    return Response(
-        orjson.dumps({**body, "errors": faults or []}), status_code=status, media_type=MEDIA_TYPE, headers=headers
-    )
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": _cut(detail, _DETAIL_CHARS_MAX),
+        "errors": [{name: _cut(text, _FIELD_CHARS_MAX) for name, text in fault.items()} for fault in faults or []],
+    }
+    return Response(orjson.dumps(body), status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
 def faults_of(error: Any) -> list[dict[str, str]]:
-    """Return a validation error's faults, without the input they were found in."""
+    """Return a validation error's first faults, without the input they were found in."""
     faults = []
-    for fault in error.errors():
+    for fault in error.errors()[:_FAULTS_MAX]:
         source, *place = [str(part) for part in fault["loc"]] or ["body"]
         if source not in {"body", "query", "path", "header"} or not place:
             place = [source, *place]
         faults.append({"field": ".".join(place), "detail": fault["msg"].removeprefix("Value error, ")})
     return faults
+
+
+def summary_of(faults: list[dict[str, str]]) -> str:
+    """Return the first faults in one line, bounded however long the names in them are."""
+    named = (f"{_cut(fault['field'], _FIELD_CHARS_MAX)}: {fault['detail']}" for fault in faults[:_FAULTS_SUMMED])
+    return _cut("; ".join(named), _DETAIL_CHARS_MAX)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -109,8 +128,7 @@ def install(app: FastAPI) -> None:
         faults = faults_of(error)
         if any(fault["type"] == "json_invalid" for fault in error.errors()):
             return problem(400, "malformed_json", "the body is not valid JSON; correct it", faults)
-        detail = "; ".join(f"{fault['field']}: {fault['detail']}" for fault in faults[:5])
-        return problem(422, errors.InvalidInput.code, detail, faults)
+        return problem(422, errors.InvalidInput.code, summary_of(faults), faults)
 
     async def on_http(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type only

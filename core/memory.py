@@ -49,23 +49,27 @@ def _content(value: str) -> str:
 
 
 def _metadata(value: Metadata) -> Metadata:
-    leaves = _check_tree(value, depth=1)
-    if leaves > limits.METADATA_VALUES_MAX:
-        raise ValueError(f"has {leaves} values, the limit is {limits.METADATA_VALUES_MAX}")
     try:
         size = len(orjson.dumps(value))
     except orjson.JSONEncodeError:
-        raise ValueError("holds text that is not Unicode: a lone surrogate") from None
-    if size > limits.METADATA_BYTES_MAX:
+        size = None
+    if size is not None and size > limits.METADATA_BYTES_MAX:  # first, because walking a large tree takes long
         raise ValueError(f"is {size} bytes as JSON, the limit is {limits.METADATA_BYTES_MAX}")
+    leaves = _check_tree(value, depth=1)
+    if leaves > limits.METADATA_VALUES_MAX:
+        raise ValueError(f"has {leaves} values, the limit is {limits.METADATA_VALUES_MAX}")
+    if size is None:
+        raise ValueError("holds text that is not Unicode: a lone surrogate")
     return value
 
 
 def _check_tree(value: Any, depth: int) -> int:
-    """Return the number of leaves; raise ``ValueError`` on what the filters could not honour exactly."""
+    """Return the number of leaves, empty containers too; raise ``ValueError`` on what filters could not honour."""
     if depth > limits.METADATA_DEPTH_MAX + 1:
         raise ValueError(f"is nested deeper than {limits.METADATA_DEPTH_MAX} levels")
     match value:
+        case dict() | list() if not value:
+            return 1
         case dict():
             if not all(isinstance(key, str) and key for key in value):
                 raise ValueError("keys must be non-empty strings")

@@ -3,10 +3,13 @@
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from api.bulk import parse_bulk
+from api.jsonlist import split_list
 from core import limits
-from core.errors import InvalidInput, TooLarge
+from core.errors import InvalidInput, Malformed, TooLarge
 
 NDJSON = "application/x-ndjson"
 GOOD = {"namespace": "n", "content": "x"}
@@ -63,10 +66,10 @@ def test_rejected_lines_count_too():
         parse_bulk(body(GOOD) + b"\n{" * limits.BULK_ITEMS_MAX, NDJSON)
 
 
-@pytest.mark.parametrize("given", [b"", b"\n\n", b"[]", b"{", b"[1]"])
-def test_nothing_valid_is_an_error(given):
+@pytest.mark.parametrize("empty", [b"", b"\n\n", b"[]", b"{", b"[1]"])
+def test_nothing_valid_is_an_error(empty):
     with pytest.raises(InvalidInput) as caught:
-        parse_bulk(given, "")
+        parse_bulk(empty, "")
     assert caught.value.reason == "nothing_accepted"
 
 
@@ -74,3 +77,64 @@ def test_several_namespaces_are_an_error():
     with pytest.raises(InvalidInput) as caught:
         parse_bulk(body(GOOD, GOOD | {"namespace": "m"}), NDJSON)
     assert caught.value.field == "namespace"
+
+
+@pytest.mark.parametrize(
+    "broken", ["[", "[1", "[1,", "[1,]", "[,1]", "[1}", "[1] 2", "[1]]", '["a', '["\\', "[[1]", "[}"]
+)
+def test_what_is_no_list_is_malformed(broken):
+    with pytest.raises(Malformed):
+        parse_bulk(broken.encode(), "")
+
+
+def test_an_item_of_a_list_is_judged_by_itself():
+    lines = parse_bulk(f"[{json.dumps(GOOD)}, {{x}}, tru, 1 2, {json.dumps(GOOD)}]".encode(), "")
+    assert [(each.line, each.code) for each in lines.rejected] == [
+        (2, "malformed_json"),
+        (3, "malformed_json"),
+        (4, "malformed_json"),
+    ]
+    assert len(lines.items) == 2
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.recursive(
+            st.none() | st.floats(allow_nan=False) | st.text(),
+            lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        )
+    )
+)
+def test_a_list_is_parted_as_a_parser_would(items):
+    for text in (json.dumps(items), json.dumps(items, indent=1, ensure_ascii=False)):
+        body = text.encode("utf-8", "surrogatepass")
+        assert [json.loads(item) for item in split_list(body)] == items
+
+
+def test_faults_without_number_are_told_in_few_words():
+    faulty = {f"unknown-{number}-{'x' * 500}": 1 for number in range(1_000)}
+    [rejected] = parse_bulk(body(GOOD, GOOD | faulty), NDJSON).rejected
+    assert len(rejected.detail) <= 1_000
+
+
+# Each would take minutes or gigabytes to judge whole.
+ENDLESS = {
+    "empty lists": b"[" + b"[]," * 2_000_000 + b"1]",
+    "one list of lists": b"[[" + b"[]," * 4_000_000 + b"1]]",
+    "open lists": b"[" * 10_000_000,
+    "blank lines": b"\n" * 10_000_000,
+    "faulty lines": b"{\n" * 1_000_000,
+    "large faulty lines": (b"[" + b"[]," * 300_000 + b"1]\n") * 12,
+}
+
+
+@pytest.mark.parametrize("hostile", ENDLESS.values(), ids=ENDLESS.keys())
+def test_what_costs_more_than_memories_is_refused_early(hostile):
+    with pytest.raises(TooLarge):
+        parse_bulk(hostile, "")
+
+
+def test_a_line_that_no_memory_fills_is_not_parsed():
+    lines = parse_bulk(body(GOOD, GOOD | {"content": "x" * limits.BODY_BYTES_MAX}), NDJSON)
+    assert [(each.line, each.code) for each in lines.rejected] == [(2, "too_large")]

@@ -68,3 +68,9 @@ def test_a_fault_names_fields_even_those_called_like_a_source():
 
 def test_every_route_documents_the_problems_that_any_may_answer():
     assert set(documented(404)) >= {400, 401, 403, 404, 413, 422, 429, 500, 503}
+
+
+def test_a_problem_is_bounded_however_long_the_names_in_it():
+    name = "n" * 1_000_000
+    response = problem(422, "invalid_input", f"{name}: is unknown", [{"field": name, "detail": name}] * 20)
+    assert len(response.body) < 20_000
