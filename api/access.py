@@ -9,10 +9,11 @@ from typing import Final
 from anyio import to_thread
 from fastapi import Request
 
-from core.errors import Unauthenticated
+from core.errors import Forbidden, Unauthenticated
 from core.records.apikeys import SCOPES, Principal, authenticate, has_keys
+from core.records.companies import DEFAULT_COMPANY
 from core.records.company import Namespace
-from core.records.control import DEFAULT_COMPANY, ControlStore
+from core.records.control import ControlStore
 from core.runtime import Runtime, Tenant
 
 _TRUST_S: Final = 1.0  # a revoked key stops working within this time in every process
@@ -72,9 +73,11 @@ class Gatekeeper:
         self._asking = asyncio.Lock()  # when trust runs out, one request asks the store and the others wait for it
 
     async def __call__(self, request: Request) -> Access:
-        """Return the caller's access. Raises ``Unauthenticated``."""
+        """Return the caller's access. Raises ``Unauthenticated``, ``Forbidden`` while the company is suspended."""
         key = _presented_key(request)
         principal = await (self._anonymously() if key is None else self._by_key(key))
+        if principal.terms.suspended:
+            raise Forbidden("this company is suspended; ask the operator to resume it", code="company_suspended")
         return Access(principal, self._runtime.tenant(principal.company_id))
 
     async def _by_key(self, key: str) -> Principal:
@@ -111,7 +114,8 @@ def _developer(control: ControlStore) -> Principal | None:
     """Return the principal of a server without keys: everything, in the default company."""
     if has_keys(control):
         return None
-    return Principal(control.find_company(DEFAULT_COMPANY).id, None, frozenset(SCOPES), ("*",))
+    company = control.find_company(DEFAULT_COMPANY)
+    return Principal(company.id, None, frozenset(SCOPES), ("*",), company.terms)
 
 
 def _presented_key(request: Request) -> str | None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.server import Server
-from core.records.control import DEFAULT_COMPANY, open_control
+from core.records.companies import DEFAULT_COMPANY
+from core.records.control import open_control
 from core.records.shardlist import namespace_state
 from core.search.snapshots import SnapshotStore
 from core.settings import load_settings

@@ -26,7 +26,8 @@ from core.embedding.importing import find_spec
 from core.embedding.manifest import read_manifest
 from core.embedding.models import default_models_dir, ensure_model
 from core.errors import ConfigurationError, InvalidInput
-from core.records.control import DEFAULT_COMPANY, open_control
+from core.records.companies import DEFAULT_COMPANY
+from core.records.control import open_control
 from core.settings import Settings
 
 if TYPE_CHECKING:

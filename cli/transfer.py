@@ -22,8 +22,9 @@ from core.errors import Busy, ConfigurationError, InvalidInput, OstrakaError
 from core.memory import Name, NewMemory
 from core.pipeline.admission import Admission
 from core.records.backlog import Load
+from core.records.companies import DEFAULT_COMPANY
 from core.records.company import CompanyRecords, Namespace
-from core.records.control import DEFAULT_COMPANY, open_control
+from core.records.control import open_control
 from core.records.tables import Lane
 from core.records.writes import WriteRequest, commit_writes
 from core.settings import Settings

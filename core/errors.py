@@ -6,6 +6,7 @@
     │   └── TooLarge        … by making it smaller
     ├── NotFound            it is not there, or not yours
     ├── Conflict            the state forbids it: read again, then decide
+    │   └── OverQuota       … until something is deleted, or the operator allows more
     ├── Unauthenticated     no valid credential
     ├── Forbidden           a valid credential without the right
     ├── Busy                try again later; carries ``retry_after_s``
@@ -63,6 +64,12 @@ class Conflict(OstrakaError):
     """The present state forbids the request."""
 
     code = "conflict"
+
+
+class OverQuota(Conflict):
+    """The company has as much as it may have."""
+
+    code = "quota_exceeded"
 
 
 class Unauthenticated(OstrakaError):

@@ -25,6 +25,7 @@ FILTER_LIST_MAX: Final = 1_000  # values of one "in"
 TTL_SECONDS_MAX: Final = 100 * 365 * 86_400
 WAIT_MS_MAX: Final = 30_000  # how long a search may wait for its writer's job
 IDEMPOTENCY_KEY_CHARS_MAX: Final = 200
+QUOTA_MAX: Final = 2**53 - 1  # memories, bytes or requests a second: beyond it every JSON reader rounds
 
 # --- the pipeline -------------------------------------------------------------------------------------
 GROUP_COMMIT_ROWS_MAX: Final = 12_000  # rows one shared transaction may carry: a full bulk call and some singles

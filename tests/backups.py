@@ -13,8 +13,9 @@ from core.backup.snapshot import take_snapshot
 from core.crypto.keys import MasterKey, new_file_key, wrap_backup_key
 from core.ids import new_id
 from core.memory import NewMemory
+from core.records.companies import DEFAULT_COMPANY
 from core.records.company import CompanyRecords
-from core.records.control import DEFAULT_COMPANY, ControlStore
+from core.records.control import ControlStore
 from core.records.members import pack_ids
 from core.records.tables import Lane, shards
 from core.records.writes import WriteRequest, commit_writes

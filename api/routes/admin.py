@@ -26,7 +26,7 @@ from core.errors import Forbidden
 from core.memory import Name
 from core.pipeline.doorbell import QUEUES
 from core.pipeline.freezing import FreezeState, freeze, freeze_state, unfreeze
-from core.records.control import DEFAULT_COMPANY
+from core.records.companies import DEFAULT_COMPANY
 from core.runtime import Runtime
 
 router = APIRouter(prefix="/admin", tags=["admin"])

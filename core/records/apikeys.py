@@ -22,6 +22,7 @@ from core.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
 from core.ids import new_id
 from core.records.control import ControlStore
 from core.records.tables import api_keys
+from core.records.terms import Terms
 
 SCOPES: Final = ("read", "write", "admin")
 EVERY_NAMESPACE: Final = "*"
@@ -37,6 +38,7 @@ class Principal:
     key_id: str | None
     scopes: frozenset[str]
     patterns: tuple[str, ...]
+    terms: Terms  # its company's
 
     def require(self, scope: str) -> None:
         """Raise ``Forbidden`` unless the credential carries the scope."""
@@ -112,7 +114,8 @@ def authenticate(control: ControlStore, key: str) -> Principal:
     expired = grant["expires_at"] is not None and grant["expires_at"] <= control.clock()
     if row.revoked_at is not None or expired:
         raise Unauthenticated("the API key has expired or was revoked; ask the operator for another")
-    return Principal(grant["company"], row.id, frozenset(grant["scopes"]), tuple(grant["patterns"]))
+    terms = control.terms(grant["company"], age_s_max=0.0)
+    return Principal(grant["company"], row.id, frozenset(grant["scopes"]), tuple(grant["patterns"]), terms)
 
 
 def list_keys(control: ControlStore) -> list[KeyRecord]:

@@ -1,10 +1,11 @@
 """The control store: which store this is, its companies and their wrapped keys."""
 
+import math
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -15,30 +16,24 @@ from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.clock import Clock, now_us
-from core.crypto.keys import MasterKey, new_secret, unwrap_company_key, wrap_company_key
+from core.crypto.keys import MasterKey, unwrap_company_key
 from core.crypto.keysource import ENV_VARIABLE, KeySource, open_key_source, rotating
 from core.durability import make_durable_directory
-from core.errors import ConfigurationError, Conflict, NotFound, OstrakaError, Unavailable
+from core.errors import ConfigurationError, Frozen, NotFound, OstrakaError, Unavailable
 from core.ids import new_id
 from core.records.anchors import check_anchor, epoch_of, read_anchor, write_anchor
+from core.records.companies import DEFAULT_COMPANY, LIVE, Company, insert_company, open_company
 from core.records.company import CompanyRecords
 from core.records.engine import Database, open_database
+from core.records.erasure import settle_erased
 from core.records.tables import companies, company_keys, store
+from core.records.terms import NO_BOUNDS, Terms, read_terms, seal_old_terms
 from core.settings import Settings
 
-DEFAULT_COMPANY = "default"
 _LOOKS_MAX: Final = 3  # at the master key, for one transaction: it would have to be rotated that often meanwhile
+_TRUST_S: Final = 0.5  # terms that changed hold within this time in every process
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Company:
-    """A tenant of the server."""
-
-    id: str
-    name: str
-    created_at: int
 
 
 class ControlStore:
@@ -62,6 +57,7 @@ class ControlStore:
         self.purge_s = purge_s
         self._opened: dict[str, CompanyRecords] = {}
         self._opening = threading.Lock()
+        self._terms: dict[str, tuple[float, Terms]] = {}
 
     @contextmanager
     def reading(self) -> Iterator[tuple[Connection, MasterKey]]:
@@ -82,31 +78,49 @@ class ControlStore:
             yield both
 
     def companies(self) -> list[Company]:
-        """Return every company, oldest first. Raises ``IntegrityError`` when a name was tampered with."""
+        """Return every company, oldest first. Raises ``IntegrityError`` when a name or terms were tampered with."""
         with self.reading() as (connection, master):
-            rows = connection.execute(select(companies).order_by(companies.c.created_at)).all()
-        return [
-            Company(row.id, master.open(row.sealed_name, "company", row.id).decode(), row.created_at) for row in rows
-        ]
+            rows = connection.execute(select(companies).where(LIVE).order_by(companies.c.created_at)).all()
+        return [open_company(master, row) for row in rows]
 
     def company_ids(self) -> list[str]:
         """Return the id of every company, oldest first; no name is opened."""
         with self.database.read() as connection:
-            return list(connection.execute(select(companies.c.id).order_by(companies.c.created_at)).scalars())
+            return list(
+                connection.execute(select(companies.c.id).where(LIVE).order_by(companies.c.created_at)).scalars()
+            )
 
-    def create_company(self, name: str) -> Company:
+    def create_company(self, name: str, terms: Terms = NO_BOUNDS) -> Company:
         """Create a company with its own key. Raises ``Conflict`` when the name is taken."""
         with self.writing() as (connection, master):
-            return _insert_company(connection, master, name, self.clock())
+            return insert_company(connection, master, name, terms, self.clock())
+
+    def company(self, company_id: str) -> Company:
+        """Return a company by its id. Raises ``NotFound``, ``IntegrityError``."""
+        with self.reading() as (connection, master):
+            row = connection.execute(select(companies).where(companies.c.id == company_id, LIVE)).first()
+        if row is None:
+            raise NotFound("there is no such company")
+        return open_company(master, row)
 
     def find_company(self, name: str) -> Company:
-        """Return the company of that name. Raises ``NotFound``."""
+        """Return the company of that name. Raises ``NotFound``, ``IntegrityError``."""
         with self.reading() as (connection, master):
             handle = master.handle("company", name)
             row = connection.execute(select(companies).where(companies.c.handle == handle)).first()
         if row is None:
             raise NotFound(f"there is no company {name!r}; `ostraka companies create` makes one", field="company")
-        return Company(row.id, name, row.created_at)
+        return open_company(master, row)
+
+    def terms(self, company_id: str, age_s_max: float = _TRUST_S) -> Terms:
+        """Return a company's terms, as they were ``age_s_max`` ago at most. Raises ``NotFound``, ``IntegrityError``."""
+        now = time.monotonic()
+        read_at, terms = self._terms.get(company_id, (-math.inf, None))
+        if terms is None or now - read_at >= age_s_max:
+            with self.reading() as (connection, master):
+                terms = read_terms(connection, master, company_id)
+            self._terms[company_id] = now, terms
+        return terms
 
     def records(self, company_id: str) -> CompanyRecords:
         """Return the open record store of a company. Raises ``NotFound``, ``IntegrityError``."""
@@ -221,6 +235,7 @@ def open_control(
     try:
         source = open_key_source(settings.storage, row.id, environment)
         master = _master_key(source, root, row.master_key_id)
+        _finish_what_was_begun(database, master)
     except OstrakaError:
         database.close()
         raise
@@ -243,6 +258,13 @@ def _master_key(source: KeySource, root: Path, key_id: str) -> MasterKey:
     return master
 
 
+def _finish_what_was_begun(database: Database, master: MasterKey) -> None:
+    with suppress(Frozen):  # nothing may be written: the next start does it
+        seal_old_terms(database, master)
+    with suppress(Unavailable):  # maintenance comes back to it
+        settle_erased(database)
+
+
 def _create(
     settings: Settings, environment: Mapping[str, str], database: Database, root: Path, clock: Clock
 ) -> ControlStore:
@@ -256,7 +278,7 @@ def _create(
     control = ControlStore(database, master, source, root, clock, settings.storage.purge_s)
     with database.write() as connection:
         connection.execute(insert(store).values(id=store_id, master_key_id=master.key_id, created_at=clock()))
-        _insert_company(connection, master, DEFAULT_COMPANY, clock())
+        insert_company(connection, master, DEFAULT_COMPANY, NO_BOUNDS, clock())
     return control
 
 
@@ -271,15 +293,3 @@ def _make_key(source: KeySource) -> MasterKey:
         meaning="without it the data cannot be opened: keep a copy",
     )
     return master
-
-
-def _insert_company(connection: Connection, master: MasterKey, name: str, now: int) -> Company:
-    company = Company(new_id("co"), name, now)
-    handle = master.handle("company", name)
-    if connection.execute(select(companies.c.id).where(companies.c.handle == handle)).first():
-        raise Conflict(f"company {name!r} exists; choose another name", field="name")
-    sealed_name = master.seal(name.encode(), "company", company.id)
-    connection.execute(insert(companies).values(id=company.id, handle=handle, sealed_name=sealed_name, created_at=now))
-    wrapped = wrap_company_key(master, company.id, 1, new_secret())
-    connection.execute(insert(company_keys).values(company_id=company.id, version=1, wrapped=wrapped, created_at=now))
-    return company

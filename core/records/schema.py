@@ -44,6 +44,14 @@ def migrate(engine: Engine, kind: Kind) -> None:
     _upgrade(engine, kind)
 
 
+def copies_before(engine: Engine) -> list[Path]:
+    """Return the copies that migrations of a database left beside it."""
+    if engine.dialect.name != "sqlite":
+        return []
+    source = Path(str(engine.url.database))
+    return sorted(source.parent.glob(f"{source.name}.before-*"))
+
+
 def _keep_copy(engine: Engine, kind: Kind) -> None:
     """Copy the database to a file beside it, named for what it was before; one of an attempt that failed makes room."""
     if engine.dialect.name != "sqlite":

@@ -8,8 +8,9 @@ import numpy as np
 from sqlalchemy import func, select
 
 from core.errors import IntegrityError
+from core.records.companies import DEFAULT_COMPANY
 from core.records.company import CompanyRecords, Namespace
-from core.records.control import DEFAULT_COMPANY, ControlStore, open_control
+from core.records.control import ControlStore, open_control
 from core.records.rows import open_content, open_vectors
 from core.records.shardlist import ShardRecord, live_shards, namespace_state
 from core.records.tables import State, jobs, leases, memories

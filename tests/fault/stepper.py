@@ -18,7 +18,8 @@ from typing import Any
 
 from core.errors import NotFound, OstrakaError
 from core.memory import NewMemory
-from core.records.control import DEFAULT_COMPANY, ControlStore, open_control
+from core.records.companies import DEFAULT_COMPANY
+from core.records.control import ControlStore, open_control
 from core.records.deletion import delete_memory
 from core.records.reading import get_memory, list_memories
 from core.records.tables import Lane

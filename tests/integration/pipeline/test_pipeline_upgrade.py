@@ -17,10 +17,12 @@ from pathlib import Path
 import pytest
 
 from core.errors import NotFound, Unavailable
+from core.records import control as opening
 from core.records import schema
 from core.records.control import open_control
 from core.records.engine import open_database
 from core.records.reading import get_history, get_memory, list_memories
+from core.records.terms import NO_BOUNDS
 from core.settings import Settings, load_settings
 from tests.integration.processes import private_environment, run_command
 
@@ -118,6 +120,16 @@ def test_a_copy_is_made_first(old, open_server):
         assert path.stat().st_mode & 0o077 == 0
         assert version(path) in {"control_0001", "company_0001"}
     assert contents(copies[f"records.db.before-{HEAD}"]) == before
+
+
+def test_companies_of_an_older_release_get_terms_without_bounds(old, monkeypatch):
+    with monkeypatch.context() as killed:
+        killed.setattr(opening, "seal_old_terms", lambda *_: (_ for _ in ()).throw(Unavailable("killed")))
+        with pytest.raises(Unavailable):
+            open_control(old)
+    upgraded = open_control(old)
+    assert [company.terms for company in upgraded.companies()] == [NO_BOUNDS]
+    upgraded.close()
 
 
 def test_a_data_directory_is_upgraded_once(old, open_server):

@@ -10,7 +10,8 @@ from sqlalchemy import update
 from core.crypto.keys import MasterKey
 from core.crypto.keysource import ENV_VARIABLE, generated_key_path
 from core.errors import ConfigurationError, Conflict, IntegrityError, NotFound
-from core.records.control import DEFAULT_COMPANY, ControlStore, open_control
+from core.records.companies import DEFAULT_COMPANY
+from core.records.control import ControlStore, open_control
 from core.records.tables import companies, company_keys, store
 from core.settings import Settings, load_settings
 

@@ -24,6 +24,8 @@ def _companies() -> None:
         table.add_column(sa.Column("sealed_terms", sa.LargeBinary(), nullable=True))
         table.add_column(sa.Column("deleted_at", sa.BigInteger(), nullable=True))
         table.add_column(sa.Column("removed_at", sa.BigInteger(), nullable=True))
+    companies = sa.table("companies", sa.column("sealed_terms", sa.LargeBinary()))
+    op.execute(companies.update().values(sealed_terms=b""))  # the start that follows has the key to seal them
 
 
 def _api_keys() -> None:
