@@ -94,7 +94,7 @@ class Database:
         """
         if self.engine.dialect.name != "sqlite":
             return True
-        with self._turns.take(), self._translated():
+        with self._turns.take(), _translated():
             connection = self.engine.raw_connection()
             cursor = connection.cursor()
             try:
@@ -111,7 +111,7 @@ class Database:
     def _writing(self, *, synced: bool = True) -> Iterator[Connection]:
         with (
             self._turns.take(),
-            self._translated(),
+            _translated(),
             self._write_engine.connect() as connection,
             nullcontext() if synced else _unsynced(connection),
             connection.begin(),
@@ -121,20 +121,8 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Yield a connection inside a read transaction: one snapshot. Raises ``Unavailable``."""
-        with self._translated(), self.engine.begin() as connection:
+        with _translated(), self.engine.begin() as connection:
             yield connection
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except DBAPIError as error:
-            if error.connection_invalidated or type(error.orig).__name__ == "OperationalError":
-                reason = str(error.orig).partition("\n")[0]
-                raise Unavailable(f"the record store does not answer: {reason}", code="store_unavailable") from None
-            raise
-        except sqlite3.OperationalError as error:  # of the cursors that SQLAlchemy does not know of
-            raise Unavailable(f"the record store does not answer: {error}", code="store_unavailable") from None
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -159,12 +147,45 @@ def open_database(path: Path, kind: Kind, clock: Clock = now_us) -> Database:
     event.listen(engine, "begin", _begin)
     with FileLock(path.with_suffix(".lock")):  # a migration may take minutes; the kernel frees it when a process dies
         try:
-            migrate(engine, kind)
+            with _translated():
+                migrate(engine, kind)
         except BaseException:
             engine.dispose()
             raise
         sync(path.parent)
     return Database(engine, kind, WriteTurns(path.with_suffix(".turn"), _BUSY_TIMEOUT_S), clock)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Raise what a database says of itself as errors of ours."""
+    try:
+        yield
+    except DBAPIError as error:
+        if _is_damage(error.orig):
+            raise _damaged() from None
+        if error.connection_invalidated or type(error.orig).__name__ == "OperationalError":
+            reason = str(error.orig).partition("\n")[0]
+            raise Unavailable(f"the record store does not answer: {reason}", code="store_unavailable") from None
+        raise
+    except sqlite3.DatabaseError as error:  # of the cursors that SQLAlchemy does not know of
+        if _is_damage(error):
+            raise _damaged() from None
+        if not isinstance(error, sqlite3.OperationalError):
+            raise
+        raise Unavailable(f"the record store does not answer: {error}", code="store_unavailable") from None
+
+
+def _is_damage(error: BaseException | None) -> bool:
+    """Say whether SQLite found pages that are not its own."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest says more exactly what
+    return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def _damaged() -> Unavailable:
+    return Unavailable(
+        "the record store's file is damaged; look at the disk, then restore a backup", code="store_damaged"
+    )
 
 
 @contextmanager
