@@ -189,10 +189,14 @@ def private_environment(folder: Path) -> dict[str, str]:
     return kept | {"XDG_CONFIG_HOME": str(folder / "config")}
 
 
+def cache_mark(data: Path) -> str:
+    """Return what tells the caches of data directories apart, in their names."""
+    return hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:16]
+
+
 def cache_leftovers(data: Path) -> list[str]:
     """Return what a data directory still has in the host's cache, but for the empty lock; remove that."""
-    mark = hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:16]
-    found = list(Path("/dev/shm").glob(f"ostraka-*-{mark}*"))
+    found = list(Path("/dev/shm").glob(f"ostraka-*-{cache_mark(data)}*"))
     locks = [path for path in found if path.suffix == ".lock" and path.stat().st_size == 0]
     for lock in locks:
         lock.unlink()
