@@ -7,6 +7,11 @@ from core.errors import Unavailable
 from core.records.engine import open_database
 
 
+def read(path):
+    with open_database(path, "company").read() as connection:
+        connection.execute(text("SELECT * FROM memories")).all()
+
+
 @pytest.mark.parametrize("begin", [0, 4_096])  # the file's head, and a page behind it
 def test_a_damaged_file_is_called_damaged(tmp_path, rng, begin):
     path = tmp_path / "records.db"
@@ -18,8 +23,6 @@ def test_a_damaged_file_is_called_damaged(tmp_path, rng, begin):
         file.write(rng.randbytes(path.stat().st_size - begin))
 
     with pytest.raises(Unavailable) as refused:
-        damaged = open_database(path, "company")
-        with damaged.read() as connection:
-            connection.execute(text("SELECT * FROM memories")).all()
+        read(path)
 
     assert refused.value.reason == "store_damaged"
