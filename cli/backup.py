@@ -11,8 +11,9 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from cli.auditing import recorded
 from cli.backup_tables import show_contents, show_header, show_shelf
-from cli.options import Config, Data, control_of, settings_of
+from cli.options import Config, Data, control_of, opened_control, settings_of
 from core.backup.creating import Backup, open_backup
 from core.backup.header import Header, read_header
 from core.backup.reading import BackupReader
@@ -27,7 +28,6 @@ from core.embedding.manifest import read_manifest
 from core.embedding.models import default_models_dir, ensure_model
 from core.errors import ConfigurationError, InvalidInput
 from core.records.companies import DEFAULT_COMPANY
-from core.records.control import open_control
 from core.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,9 +52,10 @@ def create(
         raise InvalidInput("name either --out FILE or --to FOLDER", field="out")
     if out == Path("-") and sys.stdout.isatty():
         raise InvalidInput("--out: a backup is no text; send standard output to a file or a program", field="out")
-    with control_of(config, data) as control:
-        only = None if company is None else control.find_company(company).id
+    with control_of(config, data) as control, recorded(control, "backup.create") as note:
+        only = note.company = None if company is None else control.find_company(company).id
         with open_backup(control, only) as backup:
+            note.target = backup.header.backup
             if out == Path("-"):
                 for chunk in _shown(backup):
                     sys.stdout.buffer.write(chunk)
@@ -120,6 +121,8 @@ def restore(
             if any(old != new for old, new in names.items()) or (names and not source.is_dir()):
                 raise InvalidInput("--namespace: a whole store is restored; name --into-company too", field="namespace")
             restore_directory(backup, settings.storage.path)
+            with control_of(config, data) as control, recorded(control, "backup.restore", begins=False) as note:
+                note.target = backup.header.backup
             typer.echo(f"{settings.storage.path} holds the store of {backup.header.backup}")
             return
         done = _restore_into(backup, settings, into_company, company, names)
@@ -132,9 +135,9 @@ def _restore_into(
     from core.backup.rewriting import rewrite, unpacked  # noqa: PLC0415 - other commands need none of the index
 
     fingerprint = _fingerprint(settings)
-    control = open_control(settings)
-    try:
-        target = control.records(control.find_company(into).id)
+    with opened_control(settings) as control, recorded(control, "backup.restore") as note:
+        note.company, note.target = control.find_company(into).id, backup.header.backup
+        target = control.records(note.company)
         with unpacked(backup, control) as saved, _progress() as progress:
             source = saved.records(saved.find_company(company).id)
             wanted = names or {each.name: each.name for each in source.namespaces()}
@@ -154,8 +157,6 @@ def _restore_into(
                 fingerprint=fingerprint,
                 on_written=lambda rows: progress.advance(task, rows),
             )
-    finally:
-        control.close()
 
 
 def _chosen(source: Path, settings: Settings, company: str, names: list[str], generation: int | None) -> Path:

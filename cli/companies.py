@@ -7,6 +7,7 @@ from typing import Annotated, Final, Unpack
 
 import typer
 
+from cli.auditing import recorded
 from cli.options import Config, Data, control_of
 from core import limits
 from core.clock import to_datetime
@@ -24,8 +25,9 @@ _Bound = Annotated[str | None, typer.Option(help=f"A number, or {_LIFTED}: no bo
 @app.command()
 def create(name: Name, config: Config = None, data: Data = None) -> None:
     """Create a company with its own directory and key; prints its id."""
-    with control_of(config, data) as control:
-        typer.echo(control.create_company(name).id)
+    with control_of(config, data) as control, recorded(control, "company.create") as note:
+        note.company = control.create_company(name).id
+        typer.echo(note.company)
 
 
 @app.command("list")
@@ -74,8 +76,9 @@ def accept_rollback(
     data: Data = None,
 ) -> None:
     """Accept a record store put back from an older copy: what was newer is lost, what was deleted since returns."""
-    with control_of(config, data) as control:
-        control.accept_rollback(control.find_company(company).id)
+    with control_of(config, data) as control, recorded(control, "company.accept_rollback") as note:
+        note.company = control.find_company(company).id
+        control.accept_rollback(note.company)
 
 
 def parse_count(text: str, option: str) -> int | None:
@@ -101,8 +104,9 @@ def parse_rate(text: str, option: str) -> float | None:
 
 
 def _change(name: str, config: Path | None, data: Path | None, **changes: Unpack[Changes]) -> Company:
-    with control_of(config, data) as control:
+    with control_of(config, data) as control, recorded(control, "company.change") as note:
         company = control.find_company(name)
+        note.company = company.id
         return replace(company, terms=change_terms(control, company.id, **changes))
 
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from cli.auditing import recorded
 from cli.options import Config, Data, control_of
 from core import limits
 from core.clock import to_datetime
@@ -24,7 +25,7 @@ def freeze(
 
     Searches go on. Works with and without a running server.
     """
-    with control_of(config, data) as control:
+    with control_of(config, data) as control, recorded(control, "server.freeze"):
         outcome = freezing.freeze(control, max_seconds)
         until = outcome.state.frozen_until
         ends = "until `ostraka unfreeze`" if until is None else f"until {to_datetime(until):%Y-%m-%d %H:%M:%S} UTC"
@@ -36,5 +37,6 @@ def freeze(
 def unfreeze(config: Config = None, data: Data = None) -> None:
     """Take writes again."""
     with control_of(config, data) as control:
-        freezing.unfreeze(control)
+        with recorded(control, "server.unfreeze", begins=False):  # before it, nothing can be written
+            freezing.unfreeze(control)
         typer.echo("open: writes are taken")

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from cli import backup, companies, deletions, failures, freeze, keys, models, transfer
+from cli import audit, backup, companies, deletions, failures, freeze, keys, models, transfer
 from cli.options import Config, Data, Host, Port, settings_of
 from core.errors import OstrakaError
 
@@ -21,6 +21,7 @@ app.command("accept-rollback")(companies.accept_rollback)
 app.add_typer(failures.app, name="failures")
 app.add_typer(keys.app, name="keys")
 app.add_typer(models.app, name="models")
+app.add_typer(audit.app, name="audit")
 app.add_typer(backup.app, name="backup")
 app.command()(freeze.freeze)
 app.command()(freeze.unfreeze)

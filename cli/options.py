@@ -31,7 +31,14 @@ def settings_of(config: Path | None, data: Path | None, **server: Any) -> Settin
 @contextmanager
 def control_of(config: Path | None, data: Path | None) -> Iterator[ControlStore]:
     """Yield the control store that the flags name."""
-    control = open_control(settings_of(config, data))
+    with opened_control(settings_of(config, data)) as control:
+        yield control
+
+
+@contextmanager
+def opened_control(settings: Settings) -> Iterator[ControlStore]:
+    """Yield the control store of the settings, and close it."""
+    control = open_control(settings)
     try:
         yield control
     finally:

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import Progress
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
-from cli.options import Config, Data, control_of, settings_of
+from cli.auditing import recorded
+from cli.options import Config, Data, control_of, opened_control, settings_of
 from core.clock import to_us
 from core.durability import write_whole
 from core.errors import Busy, ConfigurationError, InvalidInput, OstrakaError
@@ -24,7 +25,6 @@ from core.pipeline.admission import Admission
 from core.records.backlog import Load
 from core.records.companies import DEFAULT_COMPANY
 from core.records.company import CompanyRecords, Namespace
-from core.records.control import open_control
 from core.records.tables import Lane
 from core.records.writes import WriteRequest, commit_writes
 from core.settings import Settings
@@ -57,9 +57,11 @@ def export_(
     """Write the present memories of a namespace as JSON lines, readable by anybody. Versions before are left out."""
     if sys.stderr.isatty():
         typer.secho("What is written is not encrypted.", err=True, fg="yellow")
-    with control_of(config, data) as control:
+    with control_of(config, data) as control, recorded(control, "namespace.export") as note:
         records = control.records(control.find_company(company).id)
-        export = _Export(records, records.namespace(namespace))
+        opened = records.namespace(namespace)
+        note.company, note.namespace = records.company, opened.public_id
+        export = _Export(records, opened)
         if out == _STANDARD:
             sys.stdout.buffer.writelines(export.lines())
             sys.stdout.buffer.flush()
@@ -88,10 +90,12 @@ def import_(
     name = _checked(namespace)
     with ExitStack() as stack:
         source = _open(file, stack)
-        control = open_control(settings)
-        stack.callback(control.close)
+        control = stack.enter_context(opened_control(settings))
+        note = stack.enter_context(recorded(control, "namespace.import"))
         records = control.records(control.find_company(company).id)
-        accepted, rejected = _import(source, _Writer(records, records.ensure_namespace(name), settings))
+        opened = records.ensure_namespace(name)
+        note.company, note.namespace = records.company, opened.public_id
+        accepted, rejected = _import(source, _Writer(records, opened, settings))
     typer.echo(f"{accepted} memories written, {rejected} lines rejected")
     if rejected:
         raise typer.Exit(1)

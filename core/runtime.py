@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from core.audit.auditor import Auditor
 from core.embedding.cpu import available_cores
 from core.embedding.importing import find_spec
 from core.embedding.models import default_models_dir, ensure_model
@@ -76,6 +77,7 @@ class Runtime:
         self._text_arms = ThreadPoolExecutor(settings.server.search_threads, thread_name_prefix="text-arm")
         self._tenants: dict[str, Tenant] = {}
         self._lock = threading.Lock()
+        self.auditor = Auditor(self.control.audit, self.control.clock, settings.auth.audit_days)
 
     def tenant(self, company_id: str) -> Tenant:
         """Return the parts for a company. Raises ``NotFound``, ``IntegrityError``."""
@@ -152,6 +154,7 @@ class Runtime:
         self._text_arms.shutdown()
         self.embedder.close()
         self.cache.close()
+        self.auditor.close()
         self.control.close()
 
     def _open_tenant(self, company_id: str) -> Tenant:

@@ -117,6 +117,7 @@ class Auth(Section):
     """Who may call."""
 
     require_key: bool = Field(False, description="refuse calls without an API key even on loopback")
+    audit_days: int = Field(400, ge=0, le=36_500, description="days that the audit log goes back; 0 keeps all of it")
 
 
 class Settings(BaseSettings):

@@ -12,6 +12,7 @@ from core.errors import IntegrityError
 MANIFEST_NAME: Final = "manifest.json"
 HASHES_NAME: Final = "sha256.json"
 CONTROL_NAME: Final = "control.db"
+AUDIT_NAME: Final = "audit.db"
 FORMAT: Final = 1
 _ID: Final = "[a-z0-9]{1,37}"
 
@@ -53,11 +54,14 @@ class Manifest(_Part):
 
     format: int
     control_bytes: int
+    audit_bytes: int | None = None  # a backup of one company has no audit log
     companies: list[SavedCompany]
 
     def entries(self) -> Iterator[Entry]:
         """Yield the files, in the order in which they lie in the archive."""
         yield Entry(CONTROL_NAME, self.control_bytes)
+        if self.audit_bytes is not None:
+            yield Entry(AUDIT_NAME, self.audit_bytes)
         for company in self.companies:
             yield Entry(f"{company.id}/records.db", company.records_bytes)
             for shard in company.shards:

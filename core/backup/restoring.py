@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import delete
 
-from core.backup.manifest import CONTROL_NAME, is_shard, place_of
+from core.backup.manifest import AUDIT_NAME, CONTROL_NAME, is_shard, place_of
 from core.backup.reading import BackupReader
 from core.backup.survey import check_copies
 from core.durability import make_durable_directory, sync
@@ -78,6 +78,9 @@ def _begin_anew(folder: Path, company_ids: list[str]) -> None:
     """End what belonged to processes that do not work on this directory."""
     with edit_copy(folder / CONTROL_NAME) as connection:
         write_freeze(connection, "control", Freeze(), 0)
+    if (folder / AUDIT_NAME).exists():
+        with edit_copy(folder / AUDIT_NAME) as connection:
+            write_freeze(connection, "audit", Freeze(), 0)
     for company in company_ids:
         with edit_copy(folder / "companies" / company / "records.db") as connection:
             write_freeze(connection, "company", Freeze(), 0)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import orjson
-from sqlalchemy import Row, delete, select
+from sqlalchemy import Row, delete, select, update
 
-from core.backup.manifest import CONTROL_NAME, FORMAT, Manifest, SavedCompany, SavedNamespace, SavedShard
+from core.backup.manifest import AUDIT_NAME, CONTROL_NAME, FORMAT, Manifest, SavedCompany, SavedNamespace, SavedShard
 from core.backup.survey import figures, listed_shards, live_namespaces
 from core.backup.workplace import workplace
 from core.errors import Unavailable
@@ -47,9 +47,12 @@ def take_snapshot(control: ControlStore, backup: str, only: str | None) -> Itera
 
     Raises ``Frozen`` while the server is frozen, ``Unavailable`` while another backup is made or the disk is full.
     """
+    control.audit.begin()
     with workplace(control.root) as folder, ExitStack() as held:
         copy_database(control.root / CONTROL_NAME, folder / CONTROL_NAME)
-        if only is not None:
+        if only is None:
+            copy_database(control.audit.path, folder / AUDIT_NAME)  # it reaches its head in the control store
+        else:
             _leave_out_others(folder / CONTROL_NAME, only)
         with read_copy(folder / CONTROL_NAME) as connection:
             store_id: str = connection.execute(select(store.c.id)).scalar_one()
@@ -66,7 +69,12 @@ def take_snapshot(control: ControlStore, backup: str, only: str | None) -> Itera
         for company, records in stores.items():
             saved.append(_copy_company(records, names[company], folder))
             keep()
-        manifest = Manifest(format=FORMAT, control_bytes=(folder / CONTROL_NAME).stat().st_size, companies=saved)
+        manifest = Manifest(
+            format=FORMAT,
+            control_bytes=(folder / CONTROL_NAME).stat().st_size,
+            audit_bytes=(folder / AUDIT_NAME).stat().st_size if only is None else None,
+            companies=saved,
+        )
 
         blobs = {company: _blobs(records) for company, records in stores.items()}
         yield Snapshot(folder, store_id, manifest, blobs, keep)
@@ -145,3 +153,4 @@ def _leave_out_others(path: Path, only: str) -> None:
             column = table.c.get("company_id", table.c.id if table is companies else None)
             if column is not None:
                 connection.execute(delete(table).where(column != only))
+        connection.execute(update(store).values(sealed_audit_key=None, sealed_audit=None))  # the log is not in it

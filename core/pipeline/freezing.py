@@ -45,7 +45,7 @@ class FreezeOutcome:
 
 def freeze_state(control: ControlStore) -> FreezeState:
     """Return whether the server is frozen."""
-    stands = [database.freeze() for database in (control.database, *_databases(control))]
+    stands = [database.freeze() for database in (control.database, *_databases(control), control.audit.database)]
     if any(stand.phase is not Phase.FROZEN for stand in stands):
         furthest = max(stands, key=lambda stand: stand.phase)  # on its way, or cut off while it took hold
         return FreezeState("open" if furthest.phase is Phase.OPEN else "draining", frozen_until=furthest.until)
@@ -68,12 +68,13 @@ def freeze(control: ControlStore, limit_s: float | None = None, drain_s: float =
         try:
             control.database.set_freeze(Freeze(Phase.DRAINING, begun.until))  # first: no company comes into being now
             companies = _databases(control)
-            for database in companies:
+            everything = [*companies, control.audit.database, control.database]
+            for database in everything:
                 database.set_freeze(Freeze(Phase.DRAINING, begun.until))
             drained = _drain(control, companies, drain_s)
-            _impose(begun, [*companies, control.database])
+            _impose(begun, everything)
             until = None if limit_s is None else control.clock() + int(limit_s * 1e6)
-            _impose(Freeze(Phase.FROZEN, until), [*companies, control.database])
+            _impose(Freeze(Phase.FROZEN, until), everything)
         except BaseException:
             _open(control)
             raise
@@ -114,7 +115,7 @@ def _impose(stand: Freeze, databases: list[Database]) -> None:
 def _open(control: ControlStore) -> None:
     """End the freeze of every database that can be written. Raises the first ``Unavailable``, after trying all."""
     failed: Unavailable | None = None
-    for database in (*_databases(control), control.database):
+    for database in (*_databases(control), control.audit.database, control.database):
         try:
             if database.freeze().phase is not Phase.OPEN:
                 database.set_freeze(Freeze())

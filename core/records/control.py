@@ -15,6 +15,7 @@ from filelock import FileLock
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from core.audit.log import open_audit_log
 from core.clock import Clock, now_us
 from core.crypto.keys import MasterKey, unwrap_company_key
 from core.crypto.keysource import ENV_VARIABLE, KeySource, open_key_source, rotating
@@ -58,6 +59,7 @@ class ControlStore:
         self._opened: dict[str, CompanyRecords] = {}
         self._opening = threading.Lock()
         self._terms: dict[str, tuple[float, Terms]] = {}
+        self.audit = open_audit_log(root, self)
 
     @contextmanager
     def reading(self) -> Iterator[tuple[Connection, MasterKey]]:
@@ -150,6 +152,7 @@ class ControlStore:
             with suppress(OstrakaError, SQLAlchemyError):  # it lags behind then, and moves at the next opening
                 self.anchor(company_id)
             records.database.close()
+        self.audit.close()
         self.database.close()
 
     def _open(self, company_id: str) -> CompanyRecords:

@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from core.errors import Frozen
+from core.records.audittables import chain
 from core.records.deadlines import holds
 from core.records.schema import Kind
 from core.records.tables import State, counters, leases, memories, store
@@ -45,7 +46,8 @@ _UNTIL: Final = "frozen_until"
 _OF_COMPANY: Final = select(counters.c.name, counters.c.value).where(
     or_(counters.c.name == _PHASE, counters.c.name == _UNTIL)
 )
-_OF_CONTROL: Final = select(store.c.frozen_at, store.c.frozen_until)
+_HOLDERS: Final = {"control": store, "audit": chain}
+_OF_ONE_ROW: Final = {kind: select(table.c.frozen_at, table.c.frozen_until) for kind, table in _HOLDERS.items()}
 
 
 def read_freeze(connection: Connection, kind: Kind) -> Freeze:
@@ -53,7 +55,7 @@ def read_freeze(connection: Connection, kind: Kind) -> Freeze:
     if kind == "company":
         found = {row.name: row.value for row in connection.execute(_OF_COMPANY)}
         return Freeze(Phase(found.get(_PHASE, 0)), found.get(_UNTIL))
-    row = connection.execute(_OF_CONTROL).first()
+    row = connection.execute(_OF_ONE_ROW[kind]).first()
     if row is None or row.frozen_at is None:
         return Freeze()
     return Freeze(Phase.FROZEN if row.frozen_at else Phase.DRAINING, row.frozen_until)  # 0: not yet
@@ -61,9 +63,9 @@ def read_freeze(connection: Connection, kind: Kind) -> Freeze:
 
 def write_freeze(connection: Connection, kind: Kind, freeze: Freeze, now: int) -> None:
     """Put a freeze into a database, or take it away."""
-    if kind == "control":
+    if kind != "company":
         frozen_at = {Phase.OPEN: None, Phase.DRAINING: 0, Phase.FROZEN: now}[freeze.phase]
-        connection.execute(update(store).values(frozen_at=frozen_at, frozen_until=freeze.until))
+        connection.execute(update(_HOLDERS[kind]).values(frozen_at=frozen_at, frozen_until=freeze.until))
         return
     connection.execute(delete(counters).where(or_(counters.c.name == _PHASE, counters.c.name == _UNTIL)))
     values = {_PHASE: freeze.phase or None, _UNTIL: freeze.until}

@@ -17,8 +17,8 @@ from core.durability import sync
 from core.errors import ConfigurationError, IntegrityError
 from core.records.copying import copy_database
 
-Kind = Literal["control", "company"]
-HEADS: Final[dict[Kind, str]] = {"control": "control_0003", "company": "company_0003"}
+Kind = Literal["control", "company", "audit"]
+HEADS: Final[dict[Kind, str]] = {"control": "control_0003", "company": "company_0003", "audit": "audit_0001"}
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 log = structlog.get_logger()

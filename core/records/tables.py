@@ -57,7 +57,8 @@ store = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("frozen_at", BigInteger),
     Column("frozen_until", BigInteger),
-    Column("sealed_audit", LargeBinary),  # the audit log's head: one that was cut is noticed
+    Column("sealed_audit_key", LargeBinary),  # by the master key
+    Column("sealed_audit", LargeBinary),  # by the audit key: how far the log had come, so that a cut one is noticed
     Column("keys_erased_at", BigInteger),  # wrapped keys were erased, and the write-ahead log may still hold them
 )
 

@@ -4,11 +4,11 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
 from core.errors import ConfigurationError
-from core.records import tables
+from core.records import audittables, tables
 from core.records.engine import Database, open_database
 from core.records.schema import HEADS
 
-METADATA = {"control": tables.control, "company": tables.company}
+METADATA = {"audit": audittables.audit, "control": tables.control, "company": tables.company}
 KINDS = sorted(METADATA)
 
 

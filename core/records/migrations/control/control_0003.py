@@ -33,6 +33,7 @@ def _api_keys() -> None:
 
 
 def _audit() -> None:
+    op.add_column("store", sa.Column("sealed_audit_key", sa.LargeBinary(), nullable=True))
     op.add_column("store", sa.Column("sealed_audit", sa.LargeBinary(), nullable=True))
 
 

@@ -1,0 +1,116 @@
+"""The auditor of a process: counts ordinary requests, and writes administrative ones before they are answered."""
+
+import threading
+from typing import Final
+
+import structlog
+
+from core.audit.events import UNKNOWN, Event
+from core.audit.log import AuditLog
+from core.audit.tallies import Tallies
+from core.clock import Clock
+from core.errors import Frozen, OstrakaError
+
+log = structlog.get_logger()
+
+PERIOD_S: Final = 30.0  # what a process that is killed may lose; shorter ones make the log longer
+_PRUNE_EVERY_S: Final = 3_600.0
+_KINDS_MAX: Final = 1_000  # of requests with a credential, in a period
+# Anybody can make these. So many are 12 MB a day, were it done without a pause.
+_STRANGERS_MAX: Final = 16
+
+
+class Auditor:
+    """Takes events from any thread. Close it to write what it has counted."""
+
+    def __init__(self, audit: AuditLog, clock: Clock, keep_days: int) -> None:
+        """``keep_days``: how long entries are kept; 0 is for ever."""
+        self._audit = audit
+        self._clock = clock
+        self._keep_days = keep_days
+        self.entries = 0  # written by this process
+        self.lost = 0  # requests that were counted and nothing else
+        self._callers, self._strangers = self._begin()
+        self._counting = threading.Lock()
+        self._flushing = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="auditor", daemon=True)
+        self._thread.start()
+
+    def count(self, event: Event) -> None:
+        """Count an ordinary request. Never waits, never fails."""
+        with self._counting:
+            (self._strangers if event.actor == UNKNOWN else self._callers).add(event)
+
+    def record(self, event: Event) -> None:
+        """Write an entry; it is durable when this returns. Raises ``Frozen``, ``Unavailable``, ``IntegrityError``."""
+        self._audit.append([event])
+        self.entries += 1
+
+    def conclude(self, event: Event) -> None:
+        """Write how an action that was recorded as begun ended; where that cannot be done now, do it later."""
+        try:
+            self.record(event)
+        except OstrakaError as error:
+            if not isinstance(error, Frozen):
+                log.error("audit_not_written", code=error.reason)
+            self.count(event)
+
+    def flush(self) -> None:
+        """Write what was counted. Raises ``Frozen``, ``Unavailable``, ``IntegrityError``; nothing is lost by that."""
+        with self._flushing:
+            with self._counting:
+                taken = self._callers, self._strangers
+                self._callers, self._strangers = self._begin()
+            events = [event for tallies in taken for event in tallies.events()]
+            if not events:
+                return
+            try:
+                self._audit.append(events)
+            except BaseException:
+                self._give_back(*taken)
+                raise
+            self.entries += len(events)
+            self.lost += sum(tallies.lost for tallies in taken)
+
+    def close(self) -> None:
+        """Write what was counted, if the log can be written, and stop."""
+        self._stopping.set()
+        self._thread.join()
+        self._try_flush()
+
+    def _begin(self) -> tuple[Tallies, Tallies]:
+        now = self._clock()
+        return Tallies(now, _KINDS_MAX), Tallies(now, _STRANGERS_MAX)
+
+    def _give_back(self, callers: Tallies, strangers: Tallies) -> None:
+        with self._counting:
+            callers.absorb(self._callers)
+            strangers.absorb(self._strangers)
+            self._callers, self._strangers = callers, strangers
+
+    def _run(self) -> None:
+        periods = round(_PRUNE_EVERY_S / PERIOD_S)
+        period = 0
+        while not self._stopping.wait(PERIOD_S):
+            self._try_flush()
+            if period % periods == 0:
+                self._try_prune()
+            period += 1
+
+    def _try_flush(self) -> None:
+        try:
+            self.flush()
+        except Frozen:
+            pass
+        except OstrakaError as error:
+            log.error("audit_not_written", code=error.reason)
+
+    def _try_prune(self) -> None:
+        try:
+            if pruned := self._audit.prune(self._keep_days):
+                log.info("audit_pruned", entries=pruned)
+        except Frozen:
+            pass
+        except OstrakaError as error:
+            log.error("audit_not_pruned", code=error.reason)

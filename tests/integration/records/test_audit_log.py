@@ -1,0 +1,266 @@
+"""The audit log on a real store: one chain whoever writes, and what is noticed of a log that was put back."""
+
+import shutil
+import subprocess
+import sys
+import threading
+
+import pytest
+from sqlalchemy import delete, update
+
+from core.audit.auditor import Auditor
+from core.audit.events import LOST, UNKNOWN, Event
+from core.audit.log import AuditLog
+from core.audit.verification import verify_log
+from core.clock import now_us
+from core.errors import Frozen, IntegrityError, Unavailable
+from core.pipeline.freezing import freeze, unfreeze
+from core.records.audittables import entries
+from core.records.control import open_control
+from core.records.tables import store
+
+DAY_US = 86_400_000_000
+EVENT = Event("key_a", "memory.add", company="co_a")
+
+
+class Watch:
+    """A clock that stands."""
+
+    def __init__(self, now: int) -> None:
+        self.now = now
+
+    def __call__(self) -> int:
+        return self.now
+
+
+@pytest.fixture
+def audit(control) -> AuditLog:
+    return control.audit
+
+
+@pytest.fixture
+def auditor(control):
+    opened = Auditor(control.audit, control.clock, 400)
+    yield opened
+    opened.close()
+
+
+def actions(audit: AuditLog, **wanted) -> list[str | None]:
+    return [entry.event and entry.event.action for entry in audit.page(limit=1_000, **wanted).entries]
+
+
+def faults(audit: AuditLog) -> list[int]:
+    return [fault.seq for fault in verify_log(audit).faults]
+
+
+def test_a_log_without_entries_is_whole(audit):
+    assert verify_log(audit).holds
+    assert actions(audit) == []
+
+
+def test_entries_are_listed_newest_first_in_pages(audit):
+    audit.append([EVENT._replace(action=f"a{number}", company=f"co_{number % 2}") for number in range(7)])
+    page = audit.page(limit=3)
+    assert [entry.event.action for entry in page.entries] == ["a6", "a5", "a4"]
+    rest = audit.page(limit=30, before=page.next_before)
+    assert [entry.event.action for entry in rest.entries] == ["a3", "a2", "a1", "a0"]
+    assert rest.next_before is None
+    assert actions(audit, company="co_1") == ["a5", "a3", "a1"]
+    assert actions(audit, action="a4") == ["a4"]
+    assert actions(audit, since=now_us() + DAY_US) == []
+    assert len(actions(audit, since=now_us() - DAY_US)) == 7
+
+
+def test_a_page_reads_a_bounded_number_of_entries(audit):
+    audit.append([EVENT._replace(action="rare"), *[EVENT] * 4_500])
+    page, pages = audit.page(action="rare", limit=10), 1
+    while page.next_before is not None and not page.entries:
+        page, pages = audit.page(action="rare", limit=10, before=page.next_before), pages + 1
+    assert [entry.seq for entry in page.entries] == [1]
+    assert pages == 3
+
+
+def test_a_hundred_thousand_entries_are_verified(audit):
+    for _ in range(10):
+        audit.append([EVENT] * 10_000)
+    verdict = verify_log(audit)
+    assert (verdict.holds, verdict.entries, verdict.first, verdict.last) == (True, 100_000, 1, 100_000)
+    with audit.database.write() as connection:
+        connection.execute(update(entries).where(entries.c.seq == 77_777).values(at=entries.c.at + 1))
+    assert faults(audit) == [77_777]
+
+
+def test_a_log_that_was_cut_is_noticed_and_goes_on_behind_the_gap(audit):
+    audit.append([EVENT] * 5)
+    with audit.database.write() as connection:
+        connection.execute(delete(entries).where(entries.c.seq > 3))
+    assert [(fault.seq, fault.what) for fault in verify_log(audit).faults] == [
+        (4, "missing, up to entry 5: the log was cut, or an older one put back")
+    ]
+    audit.append([EVENT])
+    assert [(fault.seq, fault.what) for fault in verify_log(audit).faults] == [(4, "missing, up to entry 5")]
+
+
+def test_a_log_that_is_gone_is_missed(control, server_settings):
+    control.audit.append([EVENT] * 3)
+    control.close()
+    for path in control.root.glob("audit.db*"):
+        path.unlink()
+    again = open_control(server_settings)
+    again.audit.append([EVENT])
+    assert faults(again.audit) == [1]
+    assert [entry.seq for entry in again.audit.page(limit=9).entries] == [4]
+    again.close()
+
+
+def test_an_older_log_put_back_is_noticed(control, server_settings, tmp_path):
+    control.audit.append([EVENT] * 2)
+    control.audit.database.settle()
+    shutil.copy(control.audit.path, tmp_path / "older.db")
+    control.audit.append([EVENT] * 2)
+    control.close()
+    for path in control.root.glob("audit.db*"):
+        path.unlink()
+    shutil.copy(tmp_path / "older.db", control.audit.path)
+    again = open_control(server_settings)
+    assert faults(again.audit) == [3]
+    again.close()
+
+
+def test_a_crash_before_the_head_was_noted_loses_nothing(audit, monkeypatch):
+    audit.append([EVENT])
+    with monkeypatch.context() as patch:
+        patch.setattr(audit, "advance_head", lambda: None)
+        audit.append([EVENT] * 2)
+    assert audit.head().seq == 1
+    assert verify_log(audit).holds
+    audit.append([EVENT])
+    assert audit.head().seq == 4
+    assert verify_log(audit).entries == 4
+
+
+def test_a_head_or_key_that_was_taken_away_is_refused(control, server_settings):
+    control.audit.append([EVENT])
+    with control.database.write() as connection:
+        connection.execute(update(store).values(sealed_audit=None))
+    with pytest.raises(IntegrityError, match="no longer says"):
+        verify_log(control.audit)
+    with control.database.write() as connection:
+        connection.execute(update(store).values(sealed_audit_key=None))
+    again = open_control(server_settings)
+    for use in (lambda: verify_log(again.audit), lambda: again.audit.append([EVENT])):
+        with pytest.raises(IntegrityError, match="no longer their key"):
+            use()
+    again.close()
+
+
+def test_old_entries_leave_by_whole_days_and_the_rest_verifies(control):
+    midnight = now_us() // DAY_US * DAY_US
+    watch = Watch(midnight)
+    control.clock, log = watch, control.audit
+    for days_ago in (2.5, 1.5, 0.5):
+        watch.now = midnight - int(days_ago * DAY_US)
+        log.append([EVENT])
+        log.append([EVENT] * 2)
+    watch.now = midnight + DAY_US // 2
+    assert log.prune(0) == 0
+    assert log.prune(2) == 3
+    assert log.prune(2) == 0
+    verdict = verify_log(log)
+    assert (verdict.holds, verdict.first, verdict.last, verdict.entries) == (True, 4, 9, 6)
+    with log.database.write() as connection:
+        connection.execute(delete(entries).where(entries.c.seq == 4))
+    assert faults(log) == [4]
+    assert log.prune(1) == 2
+    assert faults(log) == []
+    log.append([EVENT])
+    assert verify_log(log).last == 10
+
+
+def test_processes_that_write_at_once_make_one_chain(control, tmp_path):
+    """One in this process from threads, two others beside it."""
+    code = (
+        "import sys; from pathlib import Path; from core.audit.events import Event\n"
+        "from core.records.control import open_control; from core.settings import load_settings\n"
+        "control = open_control(load_settings(None, {'storage': {'path': Path(sys.argv[1])}}))\n"
+        "for _ in range(40): control.audit.append([Event(sys.argv[2], 'test')])\n"
+        "control.close()\n"
+    )
+    others = [subprocess.Popen([sys.executable, "-c", code, str(control.root), name]) for name in ("key_b", "key_c")]
+    threads = [threading.Thread(target=lambda: [control.audit.append([EVENT]) for _ in range(40)]) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [other.wait(120) for other in others] == [0, 0]
+    verdict = verify_log(control.audit)
+    assert (verdict.faults, verdict.entries, control.audit.head().seq) == ([], 160, 160)
+    wrote = {entry.event.actor for entry in control.audit.page(limit=500).entries}
+    assert wrote == {"key_a", "key_b", "key_c"}
+
+
+def test_counts_are_written_as_one_entry_each(audit, auditor):
+    for _ in range(50):
+        auditor.count(EVENT)
+    for number in range(100):
+        auditor.count(Event(UNKNOWN, "memory.add", "refused:unauthenticated", address=f"10.0.0.{number}"))
+    assert actions(audit) == []
+    auditor.flush()
+    found = audit.page(limit=100).entries
+    assert len(found) == 18
+    assert sum(entry.event.times for entry in found if entry.event.action != LOST) == 50 + 16
+    assert (auditor.entries, auditor.lost) == (18, 84)
+    auditor.flush()
+    assert len(actions(audit)) == 18
+
+
+def test_closing_writes_what_was_counted(control):
+    opened = Auditor(control.audit, control.clock, 400)
+    opened.count(EVENT)
+    opened.close()
+    assert actions(control.audit) == ["memory.add"]
+
+
+def test_while_frozen_the_log_holds_still_and_catches_up_afterwards(control, auditor):
+    auditor.record(EVENT._replace(action="server.freeze", result="begun"))
+    freeze(control)
+    before = control.audit.path.read_bytes()
+    for _ in range(3):
+        auditor.count(EVENT)
+    with pytest.raises(Frozen):
+        auditor.flush()
+    with pytest.raises(Frozen):
+        auditor.record(EVENT)
+    auditor.conclude(EVENT._replace(action="server.freeze"))
+    assert control.audit.path.read_bytes() == before
+    assert not control.audit.path.with_name("audit.db-wal").stat().st_size
+    unfreeze(control)
+    auditor.flush()
+    found = {
+        (entry.event.action, entry.event.result, entry.event.times) for entry in control.audit.page(limit=9).entries
+    }
+    assert found == {("server.freeze", "begun", 1), ("server.freeze", "ok", 1), ("memory.add", "ok", 3)}
+    assert verify_log(control.audit).holds
+
+
+def test_nothing_is_begun_that_cannot_be_written(control, auditor, monkeypatch):
+    def full(**_) -> None:
+        raise Unavailable("the disk is full", code="store_unavailable")
+
+    auditor.count(EVENT)
+    with monkeypatch.context() as patch:
+        patch.setattr(control.audit.database, "write", full)
+        for act in (lambda: auditor.record(EVENT), auditor.flush):
+            with pytest.raises(Unavailable):
+                act()
+    auditor.flush()
+    assert actions(control.audit) == ["memory.add"]
+
+
+def test_the_log_rests_sealed(control):
+    canary = "opossum"
+    control.audit.append([Event("key_canary", f"act.{canary}", target=canary, address="203.0.113.77")])
+    control.audit.database.settle()
+    written = control.audit.path.read_bytes()
+    for text in (canary, "key_canary", "203.0.113.77"):
+        assert text.encode() not in written
