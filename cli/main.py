@@ -13,6 +13,7 @@ import typer
 
 from cli import audit, backup, companies, deletions, failures, freeze, keys, models, transfer
 from cli.options import Config, Data, Host, Port, settings_of
+from cli.secrecy import take_secrets
 from core.errors import OstrakaError
 
 app = typer.Typer(name="ostraka", help="Self-hosted, encrypted memory for AI agents.", no_args_is_help=True)
@@ -40,9 +41,10 @@ def serve(
     """Run everything: the API, one worker, a private Redis."""
     from cli.serving import run_embedded  # noqa: PLC0415 - other commands need no web server
 
+    secrets = take_secrets()
     settings = settings_of(config, data, host=host, port=port)
     models.prepare(settings)
-    run_embedded(settings)
+    run_embedded(settings, secrets)
 
 
 @app.command()
@@ -55,9 +57,10 @@ def api(
     """Run the API and the query service; workers and Redis run elsewhere."""
     from cli.serving import run_api  # noqa: PLC0415
 
+    secrets = take_secrets()
     settings = settings_of(config, data, host=host, port=port)
     models.prepare(settings)
-    run_api(settings)
+    run_api(settings, secrets)
 
 
 @app.command()
@@ -75,7 +78,8 @@ def worker(
     if unknown := set(names) - set(QUEUES):
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: choose from {', '.join(QUEUES)}")
     _yield_to_others(nice)
-    run_worker(settings_of(config, data), names)
+    secrets = take_secrets()  # from here on, our niceness is out of our reach
+    run_worker(settings_of(config, data), names, {**os.environ, **secrets})
 
 
 @app.command()
@@ -99,7 +103,7 @@ def demo() -> None:
 
 def _yield_to_others(nice: int) -> None:
     """Lower our priority, also that of our session: where Linux groups sessions, niceness counts only inside one."""
-    os.nice(nice)
+    os.nice(max(nice - os.nice(0), 0))  # a process that begins anew for its secrets comes here twice
     if nice:
         with suppress(OSError):  # no such grouping, or not allowed
             Path("/proc/self/autogroup").write_text(str(nice))

@@ -1,5 +1,6 @@
 """The embedded server's private Redis: on a Unix socket, nothing on disk."""
 
+import os
 import shutil
 import tempfile
 import time
@@ -10,6 +11,7 @@ import redis
 
 from cli.supervisor import Supervisor
 from core.errors import ConfigurationError
+from core.settings import ENV_PREFIX
 
 _SOCKET_PATH_BYTES_MAX: Final = 100  # the kernel's limit is 108
 _START_S: Final = 10.0
@@ -30,6 +32,8 @@ def start_private_redis(supervisor: Supervisor, run_directory: Path) -> str:
             *("--save", "", "--appendonly", "no", "--daemonize", "no", "--dir", str(socket.parent)),
             *("--logfile", "", "--loglevel", "warning"),
         ],
+        {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)},
+        secrets={},
     )
     url = f"redis+socket://{socket}"
     deadline = time.monotonic() + _START_S

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -35,15 +36,18 @@ _SWITCH_INTERVAL_S: Final = 0.001
 _WORKER_NICENESS: Final = "10"  # searches come before backfills where both share the cores
 
 
-def run_api(settings: Settings) -> None:
-    """Serve the API and the query service until SIGTERM or SIGINT. Raises ``ConfigurationError``."""
+def run_api(settings: Settings, secrets: Mapping[str, str]) -> None:
+    """Serve the API and the query service until SIGTERM or SIGINT. Raises ``ConfigurationError``.
+
+    ``secrets`` are variables that were taken out of the environment.
+    """
     if not settings.queue.redis_url:
         raise ConfigurationError("[queue] redis_url: is not set; name the Redis that the workers use")
     _leave_on_signals()
     with ExitStack() as stack:
         listener = stack.enter_context(_listen(settings))
         celery = create_celery(settings.queue.redis_url)
-        runtime = Runtime(settings, publisher(celery))
+        runtime = Runtime(settings, publisher(celery), {**os.environ, **secrets})
         stack.callback(runtime.close)
         runtime.refuse_other_models()
         anonymous = _anonymous_allowed(settings, runtime)
@@ -62,8 +66,11 @@ def run_api(settings: Settings) -> None:
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def run_embedded(settings: Settings) -> None:
-    """Serve everything from one command: private Redis, one worker process, the API. Raises ``ConfigurationError``."""
+def run_embedded(settings: Settings, secrets: Mapping[str, str]) -> None:
+    """Serve everything from one command: private Redis, one worker process, the API. Raises ``ConfigurationError``.
+
+    ``secrets`` are variables that were taken out of the environment; the worker gets them, Redis does not.
+    """
     _leave_on_signals()
     run_directory = settings.storage.path.absolute() / "run"
     try:
@@ -95,8 +102,8 @@ def run_embedded(settings: Settings) -> None:
             "MALLOC_ARENA_MAX": "2",
         }
         command = [sys.executable, "-m", "cli.main", "worker", "--nice", _WORKER_NICENESS]
-        supervisor.start("worker", command, runtime_environment)
-        run_api(settings)
+        supervisor.start("worker", command, runtime_environment, secrets)
+        run_api(settings, secrets)
 
 
 def _anonymous_allowed(settings: Settings, runtime: Runtime) -> bool:

@@ -11,6 +11,8 @@ from typing import Final
 
 import structlog
 
+from cli.secrecy import handed_over
+
 log = structlog.get_logger()
 
 _LOOK_EVERY_S: Final = 0.2
@@ -23,7 +25,8 @@ _STOP_S: Final = 30.0
 class _Child:
     name: str
     command: Sequence[str]
-    environment: Mapping[str, str] | None
+    environment: Mapping[str, str]
+    secrets: Mapping[str, str] = field(repr=False)
     process: subprocess.Popen[bytes]
     started: float
     failures: int = 0
@@ -41,10 +44,15 @@ class Supervisor:
         self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
         self._thread.start()
 
-    def start(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
-        """Start a child in a session of its own, so that Ctrl-C reaches it through us, in order."""
-        process = _spawn(command, environment)
-        self._children.append(_Child(name, command, environment, process, time.monotonic()))
+    def start(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], secrets: Mapping[str, str]
+    ) -> None:
+        """Start a child in a session of its own, so that Ctrl-C reaches it through us, in order.
+
+        Each time that it starts it is handed the secrets anew, where nobody can see them.
+        """
+        process = _spawn(command, environment, secrets)
+        self._children.append(_Child(name, command, environment, secrets, process, time.monotonic()))
 
     def close(self) -> None:
         """Stop every child, the last started first: SIGTERM, then SIGKILL for one that does not end."""
@@ -77,16 +85,20 @@ class Supervisor:
             child.restart_at = now + min(2.0 ** (child.failures - 2) if child.failures > 1 else 0, _RESTART_AFTER_MAX_S)
             log.error("child_died", child=child.name, status=child.process.returncode)
         if now >= child.restart_at:
-            child.process = _spawn(child.command, child.environment)
+            child.process = _spawn(child.command, child.environment, child.secrets)
             child.started, child.restart_at = now, 0.0
             log.info("child_restarted", child=child.name, pid=child.process.pid)
 
 
-def _spawn(command: Sequence[str], environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(  # noqa: S603 - the command line is our own
-        [sys.executable, "-m", "cli.leash", str(os.getpid()), *command],
-        env=environment,
-        start_new_session=True,
-        stdin=subprocess.DEVNULL,
-        stdout=sys.stderr,
-    )
+def _spawn(
+    command: Sequence[str], environment: Mapping[str, str], secrets: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    with handed_over(secrets) as (descriptors, variables):
+        return subprocess.Popen(  # noqa: S603 - the command line is our own
+            [sys.executable, "-m", "cli.leash", str(os.getpid()), *command],
+            env={**environment, **variables},
+            pass_fds=descriptors,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr,
+        )

@@ -3,7 +3,7 @@
 import random
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -59,10 +59,18 @@ class Tenant:
 class Runtime:
     """One process's open stores, model and cache. Close it to leave nothing behind."""
 
-    def __init__(self, settings: Settings, publish: Callable[[str, str], None]) -> None:
-        """Open everything that every role needs. Raises ``ConfigurationError`` naming what must change."""
+    def __init__(
+        self,
+        settings: Settings,
+        publish: Callable[[str, str], None],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Open everything that every role needs. Raises ``ConfigurationError`` naming what must change.
+
+        ``environment`` is where a source of keys looks for secrets, by default the process's own.
+        """
         self.settings = settings
-        self.control: ControlStore = open_control(settings)
+        self.control: ControlStore = open_control(settings, environment)
         self.cache = ShardCache(
             settings.cache.path, self.control.root, settings.cache.bytes_max, allow_disk=settings.cache.allow_disk
         )

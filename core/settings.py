@@ -22,8 +22,9 @@ from core.errors import ConfigurationError
 ENV_PREFIX = "OSTRAKA_"
 # Read elsewhere on purpose: the key must not linger in a settings object, the model folder is the machine's.
 ENV_CONFIG = "OSTRAKA_CONFIG"
+ENV_SECRETS = "OSTRAKA_SECRETS_FD"  # internal: the pipe in which `serve` hands its worker the secrets
 ENV_OUTSIDE_SETTINGS = frozenset(
-    {"OSTRAKA_ENCRYPTION_KEY", "OSTRAKA_ENCRYPTION_KEY_NEXT", "OSTRAKA_MODELS_DIR", ENV_CONFIG}
+    {"OSTRAKA_ENCRYPTION_KEY", "OSTRAKA_ENCRYPTION_KEY_NEXT", "OSTRAKA_MODELS_DIR", ENV_CONFIG, ENV_SECRETS}
 )
 
 

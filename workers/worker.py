@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from celery.exceptions import SecurityWarning
 from celery.signals import worker_shutting_down
@@ -26,8 +26,8 @@ _SWITCH_INTERVAL_S = 0.0005
 _STOP_S = 20.0  # less than the supervisor's patience
 
 
-def run_worker(settings: Settings, queues: Sequence[str]) -> None:
-    """Serve queues until SIGTERM or SIGINT; claims under way are finished first.
+def run_worker(settings: Settings, queues: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Serve queues until SIGTERM or SIGINT; claims under way are finished first. The environment may hold keys.
 
     Threads, not processes: the model is loaded once, and onnxruntime, hnswlib and tantivy leave the interpreter free.
     Raises ``ConfigurationError``.
@@ -37,7 +37,7 @@ def run_worker(settings: Settings, queues: Sequence[str]) -> None:
     refuse_wrong_credentials(settings.queue.redis_url)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     app = create_celery(settings.queue.redis_url)
-    runtime = Runtime(settings, publisher(app))
+    runtime = Runtime(settings, publisher(app), environment)
 
     def stop(**_: object) -> None:
         runtime.stopping.set()

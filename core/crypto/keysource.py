@@ -19,6 +19,8 @@ from core.settings import Storage
 
 ENV_VARIABLE: Final = "OSTRAKA_ENCRYPTION_KEY"
 ENV_NEXT: Final = "OSTRAKA_ENCRYPTION_KEY_NEXT"
+SECRET_VARIABLES: Final = (ENV_VARIABLE, ENV_NEXT, "VAULT_TOKEN")
+"""What a server takes out of its environment, and gives to its worker alone."""
 PLUGINS: Final = "ostraka.key_sources"
 
 
