@@ -9,15 +9,18 @@ from typing import Any, Final
 from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
 
 from api import problems
-from api.access import Gatekeeper
 from api.bodies import BodyLimit
 from api.checkups import Checkups
 from api.delivery import Delivery
+from api.guard import Guard
+from api.guardedroute import require_guarded
 from api.metrics import Metrics
 from api.paths import ExactSegments
-from api.routes import admin, deletions, failures, health, jobs, namespaces, reading, searching, writing
+from api.rates import RATE_FIELDS
+from api.routes import admin, deletions, failures, health, jobs, keys, namespaces, reading, searching, writing
 from api.schemas import AddMemory
 from core.runtime import Runtime
 
@@ -57,13 +60,21 @@ def create_app(runtime: Runtime, *, anonymous_allowed: bool, ping_redis: Callabl
     app.state.checkups = Checkups(runtime, ping_redis)
     app.state.metrics = Metrics(runtime)
     app.state.delivery = Delivery()
-    app.state.gatekeeper = Gatekeeper(runtime, anonymous_allowed=anonymous_allowed)
+    app.state.guard = Guard(runtime, anonymous_allowed=anonymous_allowed)
     app.add_middleware(BodyLimit)
     app.add_middleware(ExactSegments)
+    if origins := runtime.settings.auth.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["authorization", "content-type", "idempotency-key", "x-api-key"],
+            expose_headers=["ostraka-deletion", "retry-after", *RATE_FIELDS],
+        )
     problems.install(app)
     # Looked through in this order at each request: what is asked most comes first.
-    for module in (writing, searching, reading, jobs, namespaces, health, deletions, failures, admin):
-        app.include_router(module.router)
+    for module in (writing, searching, reading, jobs, namespaces, health, deletions, failures, admin, keys):
+        app.include_router(require_guarded(module.router))
     _complete_openapi(app)
     return app
 

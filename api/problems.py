@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from api.rates import RateLimited
 from core import errors
 
 log = structlog.get_logger()
@@ -118,6 +119,8 @@ def install(app: FastAPI) -> None:
         headers = {}
         if isinstance(error, errors.Busy | errors.Frozen | errors.DiskFull):
             headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+        if isinstance(error, RateLimited):
+            headers.update(error.verdict.headers())
         if status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="ostraka"'
         faults = [{"field": error.field, "detail": error.message}] if error.field else []

@@ -222,7 +222,7 @@ class Health(BaseModel):
     status: Literal["healthy", "degraded", "unready"] = Field(description="degraded: everything is answered yet")
     version: str
     uptime_seconds: float
-    authentication: Literal["keys", "none (loopback only)"]
+    authentication: Literal["keys", "none"]
     problems: list[str] = Field(description="Each a code of docs/errors.md, a colon, and what it means.")
 
 

@@ -8,11 +8,14 @@ import typer
 from cli.options import Config, Data, control_of
 from core.clock import to_datetime
 from core.errors import InvalidInput
-from core.records.apikeys import create_key, list_keys, revoke_key
+from core.records.apikeys import create_key, list_keys, revoke_key, rotate_key
+from core.records.grants import Grant
 
-app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
+app = typer.Typer(help="Create, list, rotate and revoke API keys.", no_args_is_help=True)
 
 _UNIT_US: Final = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
+
+KeyId = Annotated[str, typer.Argument(help="key_…")]
 
 
 @app.command()
@@ -21,6 +24,7 @@ def create(
     scope: Annotated[str, typer.Option(help="read, write, admin; comma-separated.")] = "read,write",
     namespace: Annotated[list[str] | None, typer.Option(help="Pattern such as 'agent-*'; repeat for more.")] = None,
     expires: Annotated[str | None, typer.Option(help="Lifetime such as 90d, 12h or 30m.")] = None,
+    requests_per_s: Annotated[float | None, typer.Option(help="Calls a second. Default: the setting.")] = None,
     config: Config = None,
     data: Data = None,
 ) -> None:
@@ -28,28 +32,52 @@ def create(
     with control_of(config, data) as control:
         owner = control.find_company(company)
         until = None if expires is None else control.clock() + parse_lifetime_us(expires)
-        typer.echo(create_key(control, owner.id, scope.split(","), namespace or ["*"], until))
+        typer.echo(create_key(control, owner.id, scope.split(","), namespace or ["*"], until, requests_per_s))
 
 
 @app.command("list")
-def list_all(config: Config = None, data: Data = None) -> None:
+def list_all(
+    company: Annotated[str | None, typer.Option(help="Whose keys. Default: everybody's.")] = None,
+    config: Config = None,
+    data: Data = None,
+) -> None:
     """List the keys; secrets are not stored and cannot be shown."""
     with control_of(config, data) as control:
-        for key in list_keys(control):
-            ends = "revoked" if key.revoked_at else f"{to_datetime(key.expires_at):%Y-%m-%d}" if key.expires_at else "-"
-            typer.echo(f"{key.id}  {key.company_id}  {','.join(key.scopes)}  {','.join(key.patterns)}  {ends}")
+        for key in list_keys(control, control.find_company(company).id if company else None):
+            grant = key.grant
+            rate = "-" if grant.requests_per_s is None else f"{grant.requests_per_s:g}/s"
+            said = (grant.company_id, ",".join(grant.scopes), ",".join(grant.patterns), rate, _end(grant))
+            typer.echo("  ".join((key.id, *said)))
 
 
 @app.command()
-def revoke(key_id: Annotated[str, typer.Argument(help="key_…")], config: Config = None, data: Data = None) -> None:
+def rotate(
+    key_id: KeyId,
+    overlap: Annotated[str, typer.Option(help="How long the old key goes on, such as 1h or 30m.")] = "1h",
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Create a key with the same rights and end, print it, and let the old one end after the overlap."""
+    with control_of(config, data) as control:
+        typer.echo(rotate_key(control, key_id, parse_lifetime_us(overlap, "overlap")))
+
+
+@app.command()
+def revoke(key_id: KeyId, config: Config = None, data: Data = None) -> None:
     """Revoke a key; it stops working within a second."""
     with control_of(config, data) as control:
         revoke_key(control, key_id)
 
 
-def parse_lifetime_us(text: str) -> int:
+def parse_lifetime_us(text: str, option: str = "expires") -> int:
     """Return a lifetime in microseconds. Raises ``InvalidInput``."""
     match = re.fullmatch(r"([1-9][0-9]{0,5})([mhd])", text)
     if not match:
-        raise InvalidInput("--expires: must be a number and m, h or d, such as 90d", field="expires")
+        raise InvalidInput(f"--{option}: must be a number and m, h or d, such as 90d", field=option)
     return int(match[1]) * _UNIT_US[match[2]]
+
+
+def _end(grant: Grant) -> str:
+    if grant.revoked_at is not None:
+        return "revoked"
+    return "-" if grant.expires_at is None else f"{to_datetime(grant.expires_at):%Y-%m-%d %H:%M}"

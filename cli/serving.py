@@ -1,7 +1,6 @@
 """Running the API, alone or as the embedded server with its worker and private Redis."""
 
 import gc
-import ipaddress
 import os
 import signal
 import socket
@@ -15,12 +14,13 @@ import structlog
 import uvicorn
 from filelock import FileLock, Timeout
 
+from api.addresses import is_loopback
 from api.app import create_app
 from cli.private_redis import ping, start_private_redis
 from cli.supervisor import Supervisor
 from core.durability import make_durable_directory
 from core.errors import ConfigurationError
-from core.records.apikeys import has_keys
+from core.records.apikeys import has_keys, has_usable_key
 from core.runtime import Runtime
 from core.settings import ENV_CONFIG, Settings
 from core.shards.cache import ShardCache
@@ -109,25 +109,15 @@ def run_embedded(settings: Settings, secrets: Mapping[str, str]) -> None:
 def _anonymous_allowed(settings: Settings, runtime: Runtime) -> bool:
     """Decide whether calls without a key may come in; refuse to listen to the world without authentication."""
     loopback = is_loopback(settings.server.host)
-    if not loopback and not has_keys(runtime.control):
+    if not loopback and not has_usable_key(runtime.control):
         raise ConfigurationError(
-            f"[server] host: {settings.server.host} is reachable from other machines, and there is no API key; "
+            f"[server] host: {settings.server.host} is reachable from other machines, and no API key can be used; "
             "run `ostraka keys create --company default --scope read,write` first, or listen on 127.0.0.1"
         )
     allowed = loopback and not settings.auth.require_key
     if allowed and not has_keys(runtime.control):
         log.warning("no_authentication", meaning="every program on this machine can read and write; see `ostraka keys`")
     return allowed
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether an address to listen on can be reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -27,6 +27,12 @@ WAIT_MS_MAX: Final = 30_000  # how long a search may wait for its writer's job
 IDEMPOTENCY_KEY_CHARS_MAX: Final = 200
 QUOTA_MAX: Final = 2**53 - 1  # memories, bytes or requests a second: beyond it every JSON reader rounds
 
+# --- API keys -----------------------------------------------------------------------------------------
+API_KEYS_MAX: Final = 1_000  # of a company: its roll covers them all, and a change reads them all
+API_KEY_PATTERNS_MAX: Final = 100  # of one key: each is tried at each request
+API_KEY_ENDED_S: Final = 30 * 86_400  # how long one that has ended is still listed
+ADDRESSES_MAX: Final = 100_000  # whose failures are counted at a time: about 20 MB
+
 # --- the pipeline -------------------------------------------------------------------------------------
 GROUP_COMMIT_ROWS_MAX: Final = 12_000  # rows one shared transaction may carry: a full bulk call and some singles
 EMBED_CLAIM_BYTES: Final = 500_000  # of one claim: long texts take 0.1 s per 5 kB, and a lease must outlast them

@@ -87,6 +87,10 @@ class Runtime:
         self._lock = threading.Lock()
         self.auditor = Auditor(self.control.audit, self.control.clock, settings.auth.audit_days)
 
+    def opened(self, company_id: str) -> Tenant | None:
+        """Return the parts for a company that this process has open; waits for nothing."""
+        return self._tenants.get(company_id)
+
     def tenant(self, company_id: str) -> Tenant:
         """Return the parts for a company. Raises ``NotFound``, ``IntegrityError``."""
         with self._lock:

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -37,6 +37,9 @@ def _fixed(value: float) -> Any:
         return given
 
     return AfterValidator(check)
+
+
+Origin = Annotated[str, StringConstraints(pattern=r"^https?://[a-z0-9.\-\[\]:]+$", max_length=200)]
 
 
 class Section(BaseModel):
@@ -118,6 +121,11 @@ class Auth(Section):
     """Who may call."""
 
     require_key: bool = Field(False, description="refuse calls without an API key even on loopback")
+    requests_per_s: float | None = Field(None, gt=0, le=1e6, description="calls a second of a key that names no rate")
+    failures_per_minute: int = Field(60, ge=1, le=1_000_000, description="wrong keys an address may send; beyond: 429")
+    cors_origins: tuple[Origin, ...] = Field(
+        (), description="origins of web pages that may call, such as https://app.example"
+    )
     audit_days: int = Field(400, ge=0, le=36_500, description="days that the audit log goes back; 0 keeps all of it")
 
 

@@ -1,7 +1,8 @@
 """Administration of the whole server: freezing it for a copy, and backups.
 
 They concern every company, so they are the operator's: an admin key of the default company that covers all its
-namespaces, or anybody on a loopback server without keys. Each takes a JSON body, which no foreign web page can send.
+namespaces, or anybody on a loopback server without keys (``api/permissions.py`` says so). Each takes a JSON body, which
+no foreign web page can send.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -15,21 +16,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
-from api.access import Access
 from api.answers import answer
+from api.guardedroute import GuardedRoute
 from api.problems import documented
-from api.routes.dependencies import Caller
 from core import limits
 from core.backup.creating import Backup, open_backup
 from core.clock import to_datetime
-from core.errors import Forbidden
 from core.memory import Name
 from core.pipeline.doorbell import QUEUES
 from core.pipeline.freezing import FreezeState, freeze, freeze_state, unfreeze
-from core.records.companies import DEFAULT_COMPANY
 from core.runtime import Runtime
 
-router = APIRouter(prefix="/admin", tags=["admin"])
+router = APIRouter(prefix="/admin", tags=["admin"], route_class=GuardedRoute)
 
 _STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {
@@ -80,9 +78,9 @@ class FreezeAnswer(FreezeView):
 
 
 @router.post("/backup", responses={**_STREAM, **documented(404)}, response_class=Response, summary="Take a backup")
-async def backup(body: MakeBackup, request: Request, caller: Caller) -> Response:
+async def backup(body: MakeBackup, request: Request) -> Response:
     """Send a sealed backup of the running server, the same bytes as the command writes."""
-    control = (await to_thread.run_sync(_operated, request, caller)).control
+    control = _runtime(request).control
     company = None if body.company is None else (await to_thread.run_sync(control.find_company, body.company)).id
     opened = open_backup(control, company)
     ready = await to_thread.run_sync(opened.__enter__)
@@ -95,22 +93,22 @@ async def backup(body: MakeBackup, request: Request, caller: Caller) -> Response
 
 
 @router.get("/freeze", response_model=FreezeView, responses=documented(), summary="Is the server frozen")
-def state(request: Request, caller: Caller) -> Response:
+def state(request: Request) -> Response:
     """Say whether the server takes writes."""
-    return answer(_view(freeze_state(_operated(request, caller).control)))
+    return answer(_view(freeze_state(_runtime(request).control)))
 
 
 @router.post("/freeze", response_model=FreezeAnswer, responses=documented(), summary="Freeze for a copy")
-def begin(body: FreezeServer, request: Request, caller: Caller) -> Response:
+def begin(body: FreezeServer, request: Request) -> Response:
     """Let work under way end, refuse new writes with 503, and answer once a copy of the data directory is complete."""
-    outcome = freeze(_operated(request, caller).control, body.max_seconds)
+    outcome = freeze(_runtime(request).control, body.max_seconds)
     return answer({**_view(outcome.state), "drained": outcome.drained})
 
 
 @router.post("/unfreeze", response_model=FreezeView, responses=documented(), summary="End a freeze")
-def end(body: UnfreezeServer, request: Request, caller: Caller) -> Response:  # noqa: ARG001 - it must be there
+def end(body: UnfreezeServer, request: Request) -> Response:  # noqa: ARG001 - it must be there
     """Take writes again. Ending no freeze is no error."""
-    runtime = _operated(request, caller)
+    runtime = _runtime(request)
     unfreeze(runtime.control)
     for company in runtime.control.company_ids():
         for queue in QUEUES:
@@ -118,16 +116,8 @@ def end(body: UnfreezeServer, request: Request, caller: Caller) -> Response:  # 
     return answer(_view(freeze_state(runtime.control)))
 
 
-def _operated(request: Request, caller: Access) -> Runtime:
-    """Return the server to somebody who may administer all of it. Raises ``Forbidden``."""
-    caller.principal.require("admin")
+def _runtime(request: Request) -> Runtime:
     runtime: Runtime = request.app.state.runtime
-    home = runtime.control.find_company(DEFAULT_COMPANY).id
-    if caller.principal.company_id != home or not caller.principal.covers_all:
-        raise Forbidden(
-            "this concerns every company; use an admin key of the default company that covers all namespaces",
-            code="operator_only",
-        )
     return runtime
 
 

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from api.access import Access
 from api.answers import answer
 from api.cursors import decode_cursor, encode_cursor
+from api.guardedroute import GuardedRoute
 from api.paths import PathText
 from api.problems import documented
 from api.receipts import Deletion, DeletionPage, receipt_body
@@ -17,7 +18,7 @@ from core.errors import NotFound
 from core.memory import Name
 from core.records.receipts import Receipt, get_receipt, list_receipts
 
-router = APIRouter(prefix="/v1", tags=["deletions"])
+router = APIRouter(prefix="/v1", tags=["deletions"], route_class=GuardedRoute)
 
 
 @router.get("/deletions", response_model=DeletionPage, responses=documented(404), summary="List receipts of deletions")
@@ -48,7 +49,6 @@ def list_page(
 @router.get("/deletions/{deletion_id}", response_model=Deletion, responses=documented(404), summary="Read a receipt")
 def get(deletion_id: PathText, caller: Caller) -> Response:
     """Return the receipt of a deletion. Those of a deleted namespace need the scope `admin` as well."""
-    caller.principal.require("read")
     with caller.tenant.records.database.read() as connection:
         receipt = get_receipt(connection, deletion_id)
     name = _name(caller, receipt)

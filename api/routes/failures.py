@@ -8,6 +8,7 @@ from starlette.responses import Response
 from api.answers import answer
 from api.cursors import decode_cursor, encode_cursor
 from api.failures import DiscardAnswer, FailurePage, FailureSelection, RetryAnswer, page_body
+from api.guardedroute import GuardedRoute
 from api.problems import documented
 from api.routes.dependencies import Caller
 from core import limits
@@ -16,7 +17,7 @@ from core.records.failures import discard_failed, find_failed, list_failures
 from core.records.retries import retry_rows
 from core.records.tables import Lane
 
-router = APIRouter(prefix="/v1", tags=["failures"])
+router = APIRouter(prefix="/v1", tags=["failures"], route_class=GuardedRoute)
 
 
 @router.get("/failures", response_model=FailurePage, responses=documented(404), summary="List failed memories")
@@ -35,7 +36,7 @@ def list_page(
 @router.post("/failures/retry", response_model=RetryAnswer, responses=documented(404), summary="Try again")
 def retry(chosen: FailureSelection, caller: Caller) -> Response:
     """Send failed memories through the pipeline again: those named, or all of the namespace."""
-    namespace = caller.write(chosen.namespace)
+    namespace = caller.namespace(chosen.namespace)
     records = caller.tenant.records
     retried = retry_rows(records, find_failed(records, namespace, chosen.ids, chosen.row_ids()))
     if retried:
@@ -49,7 +50,7 @@ def discard(chosen: FailureSelection, caller: Caller) -> Response:
 
     A memory goes with all its versions; a failed version that a newer one has replaced goes alone.
     """
-    namespace = caller.write(chosen.namespace)
+    namespace = caller.namespace(chosen.namespace)
     records = caller.tenant.records
     discarded = discard_failed(records, namespace, find_failed(records, namespace, chosen.ids, chosen.row_ids()))
     return answer({"discarded": discarded.rows, "deletion_ids": list(discarded.receipts)})

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from api.access import Access
 from api.answers import answer
+from api.guardedroute import GuardedRoute
 from api.paths import PathName
 from api.problems import documented
 from api.receipts import ERASED, answer_erased
@@ -18,13 +19,12 @@ from core.records.reading import count_shards, count_states
 from core.records.shardlist import namespace_state
 from core.records.tables import State
 
-router = APIRouter(prefix="/v1", tags=["namespaces"])
+router = APIRouter(prefix="/v1", tags=["namespaces"], route_class=GuardedRoute)
 
 
 @router.get("/namespaces", response_model=NamespaceList, responses=documented(), summary="List namespaces")
 def list_all(caller: Caller) -> Response:
     """Return the namespaces that the credential covers."""
-    caller.principal.require("read")
     covered = [each for each in caller.tenant.records.namespaces() if caller.principal.covers(each.name)]
     return answer({"namespaces": [_body(caller, namespace) for namespace in covered]})
 
@@ -32,7 +32,7 @@ def list_all(caller: Caller) -> Response:
 @router.get("/namespaces/{name}", response_model=NamespaceView, responses=documented(404), summary="Read a namespace")
 def get(name: PathName, caller: Caller) -> Response:
     """Return a namespace in numbers."""
-    return answer(_body(caller, caller.read(name)))
+    return answer(_body(caller, caller.namespace(name)))
 
 
 @router.put("/namespaces/{name}", response_model=NamespaceView, responses=documented(), summary="Create a namespace")
@@ -46,8 +46,7 @@ async def put(name: PathName, caller: Caller) -> Response:
 )
 def delete(name: PathName, caller: Caller) -> Response:
     """Destroy a namespace: its key and content; its files stay shut for ever. Needs `write` and `admin`."""
-    caller.principal.require("admin")
-    caller.write(name)
+    caller.namespace(name)
     return answer_erased(caller.tenant.records.delete_namespace(name))
 
 

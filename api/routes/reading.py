@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from api.answers import answer
 from api.cursors import decode_cursor, encode_cursor
+from api.guardedroute import GuardedRoute
 from api.paths import PathName
 from api.problems import documented
 from api.routes.dependencies import Caller, NamespaceParameter
@@ -16,7 +17,7 @@ from core import limits
 from core.memory import Name
 from core.records.reading import get_history, get_memory, list_memories
 
-router = APIRouter(prefix="/v1", tags=["memory"])
+router = APIRouter(prefix="/v1", tags=["memory"], route_class=GuardedRoute)
 
 
 @router.get("/memory", response_model=MemoryPage, responses=documented(404), summary="List memories")
@@ -31,7 +32,7 @@ def list_page(
 
     A memory whose stored bytes were changed is left out, and the log says so.
     """
-    opened = caller.read(namespace)
+    opened = caller.namespace(namespace)
     after = decode_cursor(cursor) or 0
     page = list_memories(caller.tenant.records, opened, after=after, limit=limit, session=session)
     more = None if page.next_after is None else encode_cursor(page.next_after)
@@ -41,7 +42,7 @@ def list_page(
 @router.get("/memory/{memory_id}", response_model=Memory, responses=documented(404), summary="Read a memory")
 async def get(memory_id: PathName, namespace: NamespaceParameter, caller: Caller) -> Response:
     """Return the present version of a memory, with its state."""
-    opened = caller.read(namespace)
+    opened = caller.namespace(namespace)
     return answer(memory_body(await to_thread.run_sync(get_memory, caller.tenant.records, opened, memory_id)))
 
 
@@ -50,6 +51,6 @@ async def get(memory_id: PathName, namespace: NamespaceParameter, caller: Caller
 )
 async def history(memory_id: PathName, namespace: NamespaceParameter, caller: Caller) -> Response:
     """Return every version of a memory, oldest first."""
-    opened = caller.read(namespace)
+    opened = caller.namespace(namespace)
     versions = await to_thread.run_sync(get_history, caller.tenant.records, opened, memory_id)
     return answer([memory_body(version) for version in versions])

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from api.access import Access
 from api.answers import answer
+from api.guardedroute import GuardedRoute
 from api.problems import documented
 from api.routes.dependencies import Caller, NamespaceParameter
 from api.schemas import SearchAnswer, SearchMemory, result_body
@@ -20,7 +21,7 @@ from core.memory import Moment, Name, Tag
 from core.records.reading import get_job
 from core.search.request import Mode, SearchRequest
 
-router = APIRouter(prefix="/v1", tags=["search"])
+router = APIRouter(prefix="/v1", tags=["search"], route_class=GuardedRoute)
 
 
 @router.get("/memory/search", response_model=SearchAnswer, responses=documented(404), summary="Search")
@@ -58,7 +59,7 @@ async def search_by_body(body: SearchMemory, request: Request, caller: Caller) -
 
 async def _search(request: Request, caller: Access, body: SearchMemory) -> Response:
     started = time.perf_counter()
-    namespace = caller.read(body.namespace)
+    namespace = caller.namespace(body.namespace)
     scope = search_scope(body)
     if body.after_job is not None:
         job = await to_thread.run_sync(get_job, caller.tenant.records, body.after_job)

@@ -14,6 +14,7 @@ from api.answers import answer
 from api.bodyreading import flag, parse, read_json
 from api.bulk import BulkLines, parse_bulk
 from api.delivery import Delivery
+from api.guardedroute import GuardedRoute
 from api.idempotency import PARAMETER, idempotency
 from api.paths import PathName
 from api.problems import documented
@@ -41,7 +42,7 @@ from core.records.tables import Lane
 from core.records.writes import Accepted, Idempotency, WriteRequest, find_repeat
 from core.runtime import Tenant
 
-router = APIRouter(prefix="/v1", tags=["memory"])
+router = APIRouter(prefix="/v1", tags=["memory"], route_class=GuardedRoute)
 
 _WAIT_S = 30.0
 _PATCH_TRIES = 5
@@ -128,7 +129,7 @@ async def add_bulk(request: Request, caller: Caller) -> Response:
 @router.patch("/memory/{memory_id}", response_model=Memory, responses=documented(404, 409), summary="Change a memory")
 async def patch(memory_id: PathName, body: PatchMemory, namespace: NamespaceParameter, caller: Caller) -> Response:
     """Write a new version with some fields changed; the old one stays in the history."""
-    opened = caller.write(namespace)
+    opened = caller.namespace(namespace)
     records, admission = caller.tenant.records, caller.tenant.admission
     if admission.due:
         await to_thread.run_sync(admission.measure)
@@ -151,7 +152,7 @@ async def patch(memory_id: PathName, body: PatchMemory, namespace: NamespacePara
 )
 async def delete(memory_id: PathName, namespace: NamespaceParameter, caller: Caller) -> Response:
     """Delete a memory with all its versions; no later answer contains it."""
-    opened = caller.write(namespace)
+    opened = caller.namespace(namespace)
     return answer_erased(await to_thread.run_sync(delete_memory, caller.tenant.records, opened, memory_id))
 
 
@@ -169,7 +170,7 @@ async def delete_many(
         raise InvalidInput(
             "name a session, tags or a filter; to delete everything use DELETE /v1/namespaces/{name}", field="filter"
         )
-    opened = caller.write(namespace)
+    opened = caller.namespace(namespace)
     done = await to_thread.run_sync(delete_matching, caller.tenant.records, opened, conditions)
     return answer({"deletion_id": done.id, "deleted": done.rows, "refused": done.refused})
 
@@ -201,7 +202,7 @@ async def _accept(
 async def _find_earlier(request: Request, access: Access, name: str, body: bytes) -> Accepted | None:
     """Return what an earlier request with the same idempotency key was answered. Raises ``Forbidden``, ``Conflict``."""
     try:
-        namespace = await to_thread.run_sync(access.write, name)
+        namespace = await to_thread.run_sync(access.namespace, name)
     except NotFound:
         return None
     once = idempotency(request, namespace, body)

@@ -1,170 +1,188 @@
-"""API keys: shown once, stored as a hash, bound to a company, scopes and namespace patterns.
+"""API keys: made, listed, replaced and revoked. Shown once, stored as a hash, their grants sealed and enrolled.
 
     key := "ostraka_" id "." secret      secret: 256 random bits, base32
 
-A key is found by its public id and compared by its hash in constant time. A stolen store holds no usable key.
+``credentials.py`` says who presents one.
 """
 
 import base64
 import hashlib
-import hmac
+import math
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
 
-import orjson
-from sqlalchemy import Row, func, insert, or_, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
+from core import limits
 from core.crypto.keys import MasterKey
-from core.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
+from core.errors import Conflict, IntegrityError, InvalidInput, NotFound
 from core.ids import new_id
+from core.records.companies import DEFAULT_COMPANY, LIVE
 from core.records.control import ControlStore
-from core.records.tables import api_keys
-from core.records.terms import Terms
+from core.records.grants import SCOPES, Grant
+from core.records.keyroll import KeyRecord, Roll, changing_roll, read_roll, seal_grant
+from core.records.tables import api_keys, companies
 
-SCOPES: Final = ("read", "write", "admin")
-EVERY_NAMESPACE: Final = "*"
 _PREFIX: Final = "ostraka_"
 _SECRET_BYTES: Final = 32
 
 
-@dataclass(frozen=True)
-class Principal:
-    """Who is calling and what they may do. Without a key: the one developer of a loopback server."""
-
-    company_id: str
-    key_id: str | None
-    scopes: frozenset[str]
-    patterns: tuple[str, ...]
-    terms: Terms  # its company's
-
-    def require(self, scope: str) -> None:
-        """Raise ``Forbidden`` unless the credential carries the scope."""
-        if scope not in self.scopes:
-            raise Forbidden(f"this key lacks the scope {scope!r}; use a key that has it", code="scope_missing")
-
-    def require_namespace(self, name: str) -> None:
-        """Raise ``Forbidden`` unless one of the credential's patterns covers the namespace."""
-        if not self.covers(name):
-            raise Forbidden("this key does not cover that namespace", code="namespace_forbidden", field="namespace")
-
-    @property
-    def covers_all(self) -> bool:
-        """Whether the credential covers every namespace, those to come included."""
-        return EVERY_NAMESPACE in self.patterns
-
-    def covers(self, name: str) -> bool:
-        """Say whether one of the credential's patterns covers the namespace."""
-        return any(fnmatchcase(name, pattern) for pattern in self.patterns)
-
-
-@dataclass(frozen=True)
-class KeyRecord:
-    """An API key as it is listed: everything but the secret."""
-
-    id: str
-    company_id: str
-    scopes: Sequence[str]
-    patterns: Sequence[str]
-    created_at: int
-    expires_at: int | None
-    revoked_at: int | None
-
-
 def create_key(
-    control: ControlStore, company_id: str, scopes: Sequence[str], patterns: Sequence[str], expires_at: int | None
+    control: ControlStore,
+    company_id: str,
+    scopes: Sequence[str],
+    patterns: Sequence[str],
+    expires_at: int | None,
+    requests_per_s: float | None = None,
 ) -> str:
-    """Create a key and return it; it cannot be shown again. Raises ``InvalidInput`` for unknown or no scopes."""
-    unknown = set(scopes) - set(SCOPES)
-    if unknown or not scopes:
-        raise InvalidInput(f"scope: choose from {', '.join(SCOPES)}, at least one", field="scope")
-    key_id = new_id("key")
-    secret = base64.b32encode(secrets.token_bytes(_SECRET_BYTES)).decode().rstrip("=").lower()
-    grant = {"company": company_id, "scopes": sorted(set(scopes)), "patterns": list(patterns), "expires_at": expires_at}
-    with control.writing() as (connection, master):
-        connection.execute(
-            insert(api_keys).values(
-                id=key_id,
-                company_id=company_id,
-                secret_hash=_hash(secret),
-                sealed_grant=master.seal(orjson.dumps(grant), "api-key", key_id, _hash(secret).hex()),
-                created_at=control.clock(),
-                expires_at=expires_at,
-            )
-        )
-    return f"{_PREFIX}{key_id}.{secret}"
+    """Create a key and return it; it cannot be shown again.
 
-
-def authenticate(control: ControlStore, key: str) -> Principal:
-    """Return who a key belongs to, as its sealed grant says: what lies beside it in the clear grants nothing.
-
-    Raises ``Unauthenticated`` for a key that is unknown, expired or revoked, ``IntegrityError`` for one whose record
-    was changed.
+    Raises ``InvalidInput`` for unknown or no scopes, no patterns or no rate, ``Conflict`` when the company has too many
+    keys, ``NotFound``, ``IntegrityError``.
     """
-    key_id, _, secret = key.removeprefix(_PREFIX).partition(".")
+    grant = Grant(company_id, sorted(set(scopes)), list(patterns), expires_at, None, requests_per_s)
+    _check(grant)
+    with control.writing() as (connection, master), changing_roll(connection, master, company_id) as roll:
+        return _insert(connection, master, roll, grant, control.clock())
+
+
+def list_keys(control: ControlStore, company_id: str | None = None) -> list[KeyRecord]:
+    """Return the keys of a company, or all, oldest first. Raises ``IntegrityError`` when a record was changed."""
     with control.reading() as (connection, master):
-        row = connection.execute(select(api_keys).where(api_keys.c.id == key_id)).first()
-    expected = row.secret_hash if row else bytes(32)
-    same = hmac.compare_digest(_hash(secret), expected)
-    if row is None or not same or not key.startswith(_PREFIX):
-        raise Unauthenticated("the API key is not valid; check it, or ask the operator for another")
-    grant = _grant(master, row)
-    expired = grant["expires_at"] is not None and grant["expires_at"] <= control.clock()
-    if row.revoked_at is not None or expired:
-        raise Unauthenticated("the API key has expired or was revoked; ask the operator for another")
-    terms = control.terms(grant["company"], age_s_max=0.0)
-    return Principal(grant["company"], row.id, frozenset(grant["scopes"]), tuple(grant["patterns"]), terms)
+        wanted = [company_id] if company_id else connection.execute(select(companies.c.id).where(LIVE)).scalars().all()
+        keys = [key for each in wanted for key in read_roll(connection, master, each).keys]
+    return sorted(keys, key=lambda key: key.created_at)
 
 
-def list_keys(control: ControlStore) -> list[KeyRecord]:
-    """Return all keys, oldest first. Raises ``IntegrityError`` when a record was changed."""
+def find_key(control: ControlStore, key_id: str) -> KeyRecord:
+    """Return the key of that id. Raises ``NotFound``, ``IntegrityError``."""
     with control.reading() as (connection, master):
-        rows = connection.execute(select(api_keys).order_by(api_keys.c.created_at)).all()
-    return [_record(row, _grant(master, row)) for row in rows]
+        return _find(read_roll(connection, master, _company_of(connection, key_id)), key_id)
 
 
-def _record(row: Row[Any], grant: dict[str, Any]) -> KeyRecord:
-    return KeyRecord(
-        row.id,
-        grant["company"],
-        grant["scopes"],
-        grant["patterns"],
-        row.created_at,
-        grant["expires_at"],
-        row.revoked_at,
-    )
+def rotate_key(
+    control: ControlStore, key_id: str, overlap_us: int, allowed: Callable[[Grant], None] = lambda _: None
+) -> str:
+    """Return a new key with the grant of another, which goes on for the overlap only.
 
-
-def _grant(master: MasterKey, row: Row[Any]) -> dict[str, Any]:
-    sealed = master.open(row.sealed_grant, "api-key", row.id, row.secret_hash.hex())
-    grant: dict[str, Any] = orjson.loads(sealed)
-    return grant
+    ``allowed`` may refuse the grant. Raises ``NotFound``, ``Conflict`` when the key has ended, ``IntegrityError``.
+    """
+    now = control.clock()
+    with control.writing() as (connection, master):
+        company_id = _company_of(connection, key_id)
+        with changing_roll(connection, master, company_id) as roll:
+            old = _find(roll, key_id)
+            if not old.grant.holds(now):
+                raise Conflict("the key has expired or was revoked; create another", field="key_id")
+            allowed(old.grant)
+            ends = [end for end in (now + overlap_us, old.grant.expires_at) if end is not None]
+            _reseal(connection, master, old, replace(old.grant, expires_at=min(ends)))
+            key = _insert(connection, master, roll, old.grant, now)
+    return key
 
 
 def revoke_key(control: ControlStore, key_id: str) -> None:
-    """Revoke a key. Raises ``NotFound``."""
-    with control.database.write() as connection:
-        changed = connection.execute(
-            update(api_keys)
-            .where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
-            .values(revoked_at=control.clock())
-        ).rowcount
-    if not changed:
-        raise NotFound("there is no such key, or it is revoked already", field="key_id")
+    """Revoke a key. Raises ``NotFound`` when there is none, or it is revoked already, ``IntegrityError``."""
+    with control.writing() as (connection, master):
+        company_id = _company_of(connection, key_id)
+        with changing_roll(connection, master, company_id) as roll:
+            key = _find(roll, key_id)
+            if key.grant.revoked_at is not None:
+                raise _missing()
+            _reseal(connection, master, key, replace(key.grant, revoked_at=control.clock()))
 
 
 def has_keys(control: ControlStore) -> bool:
-    """Say whether any key can still be used; then anonymous access is over, on loopback too."""
+    """Say whether the store ever had a key; then nobody comes in without one, on loopback either.
+
+    Only the authentic roll of the default company can deny it.
+    """
+    with control.reading() as (connection, master):
+        home = home_of(connection, master)
+        try:
+            return home is None or read_roll(connection, master, home).epoch != 0
+        except IntegrityError:
+            return True
+
+
+def has_usable_key(control: ControlStore) -> bool:
+    """Say whether anybody has a key that lets them in now. Raises ``IntegrityError``."""
     now = control.clock()
-    usable = or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > now)
-    with control.database.read() as connection:
-        count = connection.execute(
-            select(func.count()).select_from(api_keys).where(api_keys.c.revoked_at.is_(None), usable)
-        ).scalar_one()
-    return int(count) > 0
+    return any(key.grant.holds(now) for key in list_keys(control))
 
 
-def _hash(secret: str) -> bytes:
+def home_of(connection: Connection, master: MasterKey) -> str | None:
+    """Return the id of the default company, whose administrators operate the server."""
+    handle = master.handle("company", DEFAULT_COMPANY)
+    found: str | None = connection.execute(select(companies.c.id).where(companies.c.handle == handle)).scalar()
+    return found
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """Return the id and the secret of what may be a key; both empty where it is none."""
+    if not key.startswith(_PREFIX):
+        return "", ""
+    key_id, _, secret = key.removeprefix(_PREFIX).partition(".")
+    return key_id, secret
+
+
+def hash_secret(secret: str) -> bytes:
+    """Return what is stored of a secret. It is random: nothing slower is needed."""
     return hashlib.sha256(secret.encode()).digest()
+
+
+def _check(grant: Grant) -> None:
+    if not grant.scopes or not set(grant.scopes) <= set(SCOPES):
+        raise InvalidInput(f"scope: choose from {', '.join(SCOPES)}, at least one", field="scope")
+    if not 0 < len(grant.patterns) <= limits.API_KEY_PATTERNS_MAX or not all(grant.patterns):
+        raise InvalidInput(
+            f"namespace: give 1 to {limits.API_KEY_PATTERNS_MAX} patterns; '*' is every namespace", field="namespace"
+        )
+    if grant.requests_per_s is not None and not 0 < grant.requests_per_s < math.inf:
+        raise InvalidInput("requests_per_s: must be more than 0; leave it out for the default", field="requests_per_s")
+
+
+def _insert(connection: Connection, master: MasterKey, roll: Roll, grant: Grant, now: int) -> str:
+    gone = [key.id for key in roll.keys if not key.grant.holds(now - limits.API_KEY_ENDED_S * 1_000_000)]
+    connection.execute(delete(api_keys).where(api_keys.c.id.in_(gone)))
+    if len(roll.keys) - len(gone) >= limits.API_KEYS_MAX:
+        raise Conflict(f"the company has {limits.API_KEYS_MAX} keys; revoke some, and wait a month", field="company")
+    key_id = new_id("key")
+    secret = base64.b32encode(secrets.token_bytes(_SECRET_BYTES)).decode().rstrip("=").lower()
+    secret_hash = hash_secret(secret)
+    connection.execute(
+        insert(api_keys).values(
+            id=key_id,
+            company_id=grant.company_id,
+            secret_hash=secret_hash,
+            sealed_grant=seal_grant(master, key_id, secret_hash, grant),
+            created_at=now,
+        )
+    )
+    home = home_of(connection, master)
+    if home not in {None, grant.company_id}:
+        with changing_roll(connection, master, home):
+            pass  # its epoch says that the store has had a key
+    return f"{_PREFIX}{key_id}.{secret}"
+
+
+def _reseal(connection: Connection, master: MasterKey, key: KeyRecord, grant: Grant) -> None:
+    sealed = seal_grant(master, key.id, key.secret_hash, grant)
+    connection.execute(update(api_keys).where(api_keys.c.id == key.id).values(sealed_grant=sealed))
+
+
+def _company_of(connection: Connection, key_id: str) -> str:
+    found: str | None = connection.execute(select(api_keys.c.company_id).where(api_keys.c.id == key_id)).scalar()
+    if found is None:
+        raise _missing()
+    return found
+
+
+def _find(roll: Roll, key_id: str) -> KeyRecord:
+    return next(key for key in roll.keys if key.id == key_id)
+
+
+def _missing() -> NotFound:
+    return NotFound("there is no such key, or it is revoked already", field="key_id")

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, insert, select
 from core.crypto.keys import MasterKey, new_secret, wrap_company_key
 from core.errors import Conflict
 from core.ids import new_id
+from core.records.keyroll import empty_roll
 from core.records.tables import companies, company_keys
 from core.records.terms import Terms, open_terms, seal_terms
 
@@ -37,6 +38,7 @@ def insert_company(connection: Connection, master: MasterKey, name: str, terms: 
             handle=handle,
             sealed_name=master.seal(name.encode(), "company", company.id),
             sealed_terms=seal_terms(master, company.id, terms),
+            sealed_roll=empty_roll(master, company.id),
             created_at=now,
         )
     )

@@ -27,6 +27,7 @@ from core.records.companies import DEFAULT_COMPANY, LIVE, Company, insert_compan
 from core.records.company import CompanyRecords
 from core.records.engine import Database, open_database
 from core.records.erasure import settle_erased
+from core.records.keyadoption import adopt_keys
 from core.records.tables import companies, company_keys, store
 from core.records.terms import NO_BOUNDS, Terms, read_terms, seal_old_terms
 from core.settings import Settings
@@ -264,6 +265,7 @@ def _master_key(source: KeySource, root: Path, key_id: str) -> MasterKey:
 def _finish_what_was_begun(database: Database, master: MasterKey) -> None:
     with suppress(Frozen):  # nothing may be written: the next start does it
         seal_old_terms(database, master)
+        adopt_keys(database, master)
     with suppress(Unavailable):  # maintenance comes back to it
         settle_erased(database)
 

@@ -89,11 +89,11 @@ api_keys = Table(
     "api_keys",
     control,
     Column("id", String(40), primary_key=True),
-    Column("company_id", String(40), ForeignKey("companies.id"), nullable=False),
+    Column("company_id", String(40), ForeignKey("companies.id"), nullable=False, index=True),
     Column("secret_hash", LargeBinary(32), nullable=False, unique=True),
     Column("sealed_grant", LargeBinary, nullable=False),
     Column("created_at", BigInteger, nullable=False),
-    Column("expires_at", BigInteger),
+    Column("expires_at", BigInteger),  # of an earlier version, as the next one: the sealed grant says it now
     Column("revoked_at", BigInteger),
 )
 

@@ -11,9 +11,14 @@ from tests.integration.processes import Server
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("contract"))
+    """A server that asks for a key: one operation makes keys, and with the first one every call needs one."""
+    server = Server(tmp_path_factory.mktemp("contract"), environment={"OSTRAKA_AUTH__FAILURES_PER_MINUTE": "100000"})
     try:
-        yield server.start()
+        server.start()
+        everything = {"scopes": ["read", "write", "admin"], "namespaces": ["*"]}
+        key = server.client.post("/admin/keys", json=everything).json()["key"]
+        server.client.headers["x-api-key"] = key
+        yield server
         server.stop()
     finally:
         server.discard()

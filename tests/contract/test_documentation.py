@@ -76,6 +76,8 @@ def test_every_body_has_an_example_and_the_server_accepts_it(server, openapi):
         if "{memory_id}" in path:
             [first, *_] = client.get("/v1/memory", params={"namespace": "support"}).json()["memories"]
             target = path.replace("{memory_id}", first["id"]) + "?namespace=support"
+        if "{key_id}" in path:
+            target = path.replace("{key_id}", client.get("/admin/keys").json()["keys"][-1]["id"])
         content = example if isinstance(example, str) else json.dumps(example)
         answer = client.request(method, target, content=content.encode(), headers={"content-type": kind})
         assert answer.status_code in {200, 201, 202}, (method, path, answer.text)

@@ -19,7 +19,7 @@ LENIENT = {
 }
 
 
-def conformance(operation: Any, mode: GenerationMode) -> Callable[[], None]:
+def conformance(operation: Any, mode: GenerationMode, key: str) -> Callable[[], None]:
     """Return the test of one operation: every check of schemathesis on bounded, fixed examples."""
     excluded = [*BEYOND_SCHEMAS, *LENIENT.get(operation.label, [])]
 
@@ -33,7 +33,7 @@ def conformance(operation: Any, mode: GenerationMode) -> Callable[[], None]:
     )
     @given(case=operation.as_strategy(generation_mode=mode))
     def check(case):
-        case.call_and_validate(excluded_checks=excluded)
+        case.call_and_validate(headers={"x-api-key": key}, excluded_checks=excluded)
 
     return check
 
@@ -43,5 +43,5 @@ def test_every_answer_is_in_the_contract(server, contract, subtests, mode):
     for result in contract.get_all_operations():
         operation = result.ok()
         with subtests.test(operation=operation.label), suppress(Unsatisfiable):  # some have nothing to get wrong
-            conformance(operation, mode)()
+            conformance(operation, mode, server.client.headers["x-api-key"])()
         server.client.post("/admin/unfreeze", json={})  # one of them freezes the server

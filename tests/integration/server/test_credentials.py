@@ -90,9 +90,13 @@ ROUTES = [
     ("GET", "/admin/freeze", None, "admin"),
     ("POST", "/admin/freeze", {"max_seconds": 1}, "admin"),
     ("POST", "/admin/unfreeze", {}, "admin"),
+    ("GET", "/admin/keys", None, "admin"),
+    ("POST", "/admin/keys", {"scopes": ["read"], "namespaces": ["*"]}, "admin"),
+    ("POST", "/admin/keys/{key}/rotate", {}, "admin"),
+    ("DELETE", "/admin/keys/{key}", None, "admin"),
 ]
 OF_ONE_NAMESPACE = [route for route in ROUTES if any(mark in str(route) for mark in ("{ns}", "{job}", "{deletion}"))]
-OF_THE_SERVER = [route for route in ROUTES if route[1].startswith("/admin")]
+OF_THE_SERVER = [route for route in ROUTES if route[1].startswith("/admin") and "keys" not in route[1]]
 
 
 def fill(text: str, namespace: str, job: str, deletion: str) -> str:
@@ -118,7 +122,11 @@ def test_the_table_names_every_guarded_route(guarded):
     served = {(method.upper(), path) for path, methods in paths.items() for method in methods}
     tabled = set()
     for method, path, _, _ in ROUTES:
-        template = fill(path.partition("?")[0], "{name}", "{job_id}", "{deletion_id}").replace("/m/", "/{memory_id}/")
+        template = (
+            fill(path.partition("?")[0], "{name}", "{job_id}", "{deletion_id}")
+            .replace("{key}", "{key_id}")
+            .replace("/m/", "/{memory_id}/")
+        )
         tabled.add((method, template.removesuffix("/m") + "/{memory_id}" if template.endswith("/m") else template))
     assert {route for route in served if not route[1].startswith("/health")} == tabled
 
@@ -251,17 +259,8 @@ def test_a_revoked_key_stops_working(guarded):
 
 
 def test_an_expired_key_is_refused(guarded):
-    from core.records.apikeys import create_key
-    from core.records.control import open_control
-    from core.settings import load_settings
-
-    folder = guarded.server.folder
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
-        control = open_control(load_settings(None, {"storage": {"path": folder / "data"}}))
-    company = control.find_company("default").id
-    key = create_key(control, company, ["read"], ["*"], control.clock() + 1_000_000)
-    control.close()
+    body = {"scopes": ["read"], "namespaces": ["*"], "expires_in_s": 1}
+    key = guarded.call(guarded.admin, "POST", "/admin/keys", json=body).json()["key"]
     eventually(lambda: guarded.call(key, "GET", "/v1/whoami").status_code == 401, within_s=10)
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from api.addresses import is_loopback
 from cli.keys import parse_lifetime_us
-from cli.serving import is_loopback
 from core.errors import InvalidInput
 
 

@@ -10,7 +10,7 @@ from core.settings import ENV_OUTSIDE_SETTINGS, ENV_PREFIX, Settings
 
 
 def shown(default: object) -> str:
-    if default is None:
+    if default is None or default == ():
         return "none"
     if default == "":
         return "empty"

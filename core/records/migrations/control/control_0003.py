@@ -29,7 +29,11 @@ def _companies() -> None:
 
 
 def _api_keys() -> None:
+    """Companies that are there already wait for their keys to be taken over."""
     op.add_column("companies", sa.Column("sealed_roll", sa.LargeBinary(), nullable=True))
+    companies = sa.table("companies", sa.column("sealed_roll", sa.LargeBinary))
+    op.execute(sa.update(companies).values(sealed_roll=b""))
+    op.create_index(op.f("ix_api_keys_company_id"), "api_keys", ["company_id"])
 
 
 def _audit() -> None:

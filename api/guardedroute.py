@@ -1,0 +1,40 @@
+"""Routes behind the guard: it is asked once a route is found, and before the body is read."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.routing import APIRoute
+from starlette.responses import Response
+
+from api.permissions import permission_of
+
+
+class GuardedRoute(APIRoute):
+    """A route that serves whom the table of permissions lets in. Raises ``LookupError`` when it is not in the table."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the route's handler behind the guard."""
+        handle = super().get_route_handler()
+        permissions = {method: permission_of(method, self.path_format) for method in self.methods or ()}
+
+        async def guarded(request: Request) -> Response:
+            permission = permissions[request.method]
+            if permission.public:
+                return await handle(request)
+            admitted = await request.app.state.guard.admit(request, permission)
+            request.state.access = admitted.access
+            response = await handle(request)
+            if admitted.rate is not None:
+                response.headers.update(admitted.rate.headers())
+            return response
+
+        return guarded
+
+
+def require_guarded(router: APIRouter) -> APIRouter:
+    """Return the router. Raises ``LookupError`` when one of its routes goes round the guard."""
+    stray = [route for route in router.routes if not isinstance(route, GuardedRoute)]
+    if stray:
+        raise LookupError(f"{stray} go round the guard; their router must make a GuardedRoute")
+    return router
