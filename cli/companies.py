@@ -8,14 +8,16 @@ from typing import Annotated, Final, Unpack
 import typer
 
 from cli.auditing import recorded
-from cli.options import Config, Data, control_of
+from cli.options import Config, Data, control_of, opened_control, settings_of
 from core import limits
 from core.clock import to_datetime
 from core.errors import InvalidInput
+from core.pipeline.departures import delete_company
 from core.records.companies import Company
 from core.records.lifecycle import Changes, change_terms
+from core.shards.cache import ShardCache
 
-app = typer.Typer(help="Create, list, bound, suspend and resume companies.", no_args_is_help=True)
+app = typer.Typer(help="Create, list, bound, suspend, resume and delete companies.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="Its name.")]
 _LIFTED: Final = "none"
@@ -68,6 +70,31 @@ def quota(
     if requests_per_s is not None:
         changes["requests_per_s"] = parse_rate(requests_per_s, "requests-per-s")
     typer.echo(_line(_change(name, config, data, **changes)))
+
+
+@app.command()
+def delete(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Delete a company with everything of it: its key first, then its files. Nothing brings it back but a backup."""
+    settings = settings_of(config, data)
+    with opened_control(settings) as control:
+        company = control.find_company(name)
+        if not yes:
+            typer.confirm(f"Destroy the key and the data of company {name} ({company.id})?", abort=True)
+        cache = settings.cache
+        with (
+            ShardCache(cache.path, control.root, cache.bytes_max, allow_disk=cache.allow_disk) as opened,
+            recorded(control, "company.delete") as note,
+        ):
+            note.company = company.id
+            departure = delete_company(control, opened, company.id)
+    typer.echo(f"{company.id} was deleted; its key is destroyed")
+    if not (departure.key_erased and departure.files_removed):
+        typer.echo("the rest of its files goes with the server's maintenance, or at its next start", err=True)
 
 
 def accept_rollback(

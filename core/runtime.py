@@ -15,8 +15,9 @@ from core.embedding.cpu import available_cores
 from core.embedding.importing import find_spec
 from core.embedding.models import default_models_dir, ensure_model
 from core.embedding.runtime import Embedder
-from core.errors import ConfigurationError, Frozen
+from core.errors import ConfigurationError, Frozen, NotFound, OstrakaError
 from core.pipeline.admission import Admission
+from core.pipeline.departures import Departure, DepartureWatch, delete_company, finish_departures
 from core.pipeline.doorbell import EMBED, EMBED_BULK, INDEX, MAINTAIN, Doorbell
 from core.pipeline.embedding import EmbedSettings, EmbedStage
 from core.pipeline.gate import Gate
@@ -86,6 +87,7 @@ class Runtime:
         self._tenants: dict[str, Tenant] = {}
         self._lock = threading.Lock()
         self.auditor = Auditor(self.control.audit, self.control.clock, settings.auth.audit_days)
+        self._departures = DepartureWatch(self.control, self.let_go)
 
     def opened(self, company_id: str) -> Tenant | None:
         """Return the parts for a company that this process has open; waits for nothing."""
@@ -97,6 +99,25 @@ class Runtime:
             if company_id not in self._tenants:
                 self._tenants[company_id] = self._open_tenant(company_id)
             return self._tenants[company_id]
+
+    def delete_company(self, company_id: str) -> Departure:
+        """Delete a company: see ``core.pipeline.departures``."""
+        return delete_company(self.control, self.cache, company_id, self.let_go)
+
+    def finish_departures(self) -> None:
+        """Do what deletions of companies have left to do. Raises ``Unavailable``."""
+        finish_departures(self.control, self.cache)
+
+    def let_go(self, company_id: str) -> None:
+        """Close everything of a company that was deleted; nothing can open it again."""
+        with self._lock:
+            tenant = self._tenants.pop(company_id, None)
+        if tenant is not None:
+            tenant.committer.close()
+            tenant.snapshots.close()
+        self.control.let_go(company_id)
+        with suppress(OstrakaError):  # of another company that cannot be asked: the sweep comes back to it
+            self._cache_sweep.drop_unlisted(idle_s=0)
 
     def refuse_other_models(self) -> None:
         """Raise ``ConfigurationError`` when a namespace was indexed with another model than the configured one."""
@@ -136,8 +157,11 @@ class Runtime:
     def work(self, queue: str, company_id: str) -> None:
         """Do the work of a queue for a company, until there is none. Idempotent: a doubled ring changes nothing.
 
-        While the server is frozen there is none; what a freeze stops is found again after it.
+        While the server is frozen there is none, nor for a company that is suspended, but to maintain what it has. What
+        is stopped so is found again afterwards.
         """
+        if queue != MAINTAIN and self.control.terms(company_id).suspended:
+            return
         if self.control.records(company_id).database.frozen:
             return
         with suppress(Frozen):
@@ -156,9 +180,17 @@ class Runtime:
         if forgotten_work(self.control.records(company_id), queue):
             self.work(queue, company_id)
 
+    def _rests(self, company_id: str) -> bool:
+        """Say whether what a company wrote is left as it is: it is suspended, or was deleted."""
+        try:
+            return self.control.terms(company_id).suspended
+        except NotFound:
+            return True
+
     def close(self) -> None:
         """Finish what was accepted, close every part, leave the cache."""
         self.stopping.set()
+        self._departures.close()
         self.doorbell.close()
         for tenant in self._tenants.values():
             tenant.committer.close()
@@ -251,7 +283,7 @@ class Runtime:
             on_embedded=lambda _: self.doorbell.ring(INDEX, company_id),
             suspecting=self._suspecting,
             rng=random.Random(),  # noqa: S311 - spreads load, guards nothing
-            stopping=self.stopping.is_set,
+            stopping=lambda: self.stopping.is_set() or self._rests(company_id),
         )
 
 

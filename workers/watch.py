@@ -53,6 +53,8 @@ class Watch:
             companies[:] = self._runtime.control.company_ids()
 
         while True:
+            if queue == MAINTAIN:
+                self._try("departures", patience, self._runtime.finish_departures)
             self._try("companies", patience, list_companies)
             for company in companies:
                 if not self._stop.is_set():

@@ -3,7 +3,7 @@
 The control store is copied first: what it knows of a record store is then never newer than the copy of that.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from core.backup.manifest import AUDIT_NAME, CONTROL_NAME, FORMAT, Manifest, Sav
 from core.backup.survey import figures, listed_shards, live_namespaces
 from core.backup.workplace import workplace
 from core.errors import Unavailable
+from core.records.companies import live_ids
 from core.records.company import CompanyRecords
 from core.records.control import ControlStore
 from core.records.copying import copy_database, edit_copy, read_copy
@@ -52,12 +53,11 @@ def take_snapshot(control: ControlStore, backup: str, only: str | None) -> Itera
         copy_database(control.root / CONTROL_NAME, folder / CONTROL_NAME)
         if only is None:
             copy_database(control.audit.path, folder / AUDIT_NAME)  # it reaches its head in the control store
-        else:
-            _leave_out_others(folder / CONTROL_NAME, only)
         with read_copy(folder / CONTROL_NAME) as connection:
             store_id: str = connection.execute(select(store.c.id)).scalar_one()
-            ids = list(connection.execute(select(companies.c.id).order_by(companies.c.created_at)).scalars())
-        names = {company.id: company.name for company in control.companies()}
+            ids = [company for company in live_ids(connection) if only in {None, company}]
+        _leave_out_others(folder / CONTROL_NAME, ids, alone=only is not None)
+        names = {company: control.company(company).name for company in ids}
         stores = {company: control.records(company) for company in ids}
         leases = [held.enter_context(_Lease(records, backup)) for records in stores.values()]
 
@@ -147,10 +147,12 @@ def _blobs(records: CompanyRecords) -> LocalBlobs:
     return LocalBlobs(records.folder / "shards")
 
 
-def _leave_out_others(path: Path, only: str) -> None:
+def _leave_out_others(path: Path, ids: Sequence[str], *, alone: bool) -> None:
+    """Keep nothing of other companies, deleted ones included."""
     with edit_copy(path) as connection:
         for table in reversed(control_tables.sorted_tables):
             column = table.c.get("company_id", table.c.id if table is companies else None)
             if column is not None:
-                connection.execute(delete(table).where(column != only))
-        connection.execute(update(store).values(sealed_audit_key=None, sealed_audit=None))  # the log is not in it
+                connection.execute(delete(table).where(column.not_in(ids)))
+        if alone:
+            connection.execute(update(store).values(sealed_audit_key=None, sealed_audit=None))  # the log is not in it

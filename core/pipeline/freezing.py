@@ -6,7 +6,7 @@ waited ends by itself; one that took hold lasts until it is ended, or its time i
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -14,7 +14,7 @@ import structlog
 from filelock import FileLock, Timeout
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay, wait_exponential
 
-from core.errors import Unavailable
+from core.errors import NotFound, Unavailable
 from core.records.control import ControlStore
 from core.records.engine import Database
 from core.records.frozen import Freeze, Phase, work_under_way
@@ -103,7 +103,11 @@ def _alone(control: ControlStore, drain_s: float) -> Iterator[None]:
 
 
 def _databases(control: ControlStore) -> list[Database]:
-    return [control.records(company).database for company in control.company_ids()]
+    found = []
+    for company in control.company_ids():
+        with suppress(NotFound):  # deleted meanwhile
+            found.append(control.records(company).database)
+    return found
 
 
 def _impose(stand: Freeze, databases: list[Database]) -> None:

@@ -70,7 +70,11 @@ class CacheSweep:
         if time.monotonic() < self._due_at:
             return 0
         self._due_at = time.monotonic() + SWEEP_EVERY_S
-        unlisted = self._cache.idle(ORPHAN_AGE_S)
+        return self.drop_unlisted(ORPHAN_AGE_S)
+
+    def drop_unlisted(self, idle_s: float) -> int:
+        """Drop what nobody has opened for so long and nobody lists; return how many. Raises as :meth:`look` does."""
+        unlisted = self._cache.idle(idle_s)
         for records in self._stores() if unlisted else ():
             with records.database.read() as connection:
                 unlisted -= listed_shards(connection, unlisted)

@@ -122,6 +122,7 @@ class Examiner:
         companies = [self._control.records(company.id) for company in self._control.companies()]
         self._check_master_key()
         open_ones = [records for records in companies if not records.database.frozen]
+        working = [records for records in open_ones if not self._control.terms(records.company).suspended]
         if now >= self._thorough_at:
             for records in companies:
                 check_keys(self._control, records)
@@ -130,7 +131,7 @@ class Examiner:
         return Facts(
             free_bytes=self._free_bytes(),
             frozen=len(open_ones) < len(companies),
-            still_s=self._still_s(open_ones, now),
+            still_s=self._still_s(working, now),
             quarantined=sum(_quarantined(records) for records in companies),
             imbalance=self._imbalance,
             has_api_keys=has_keys(self._control),

@@ -6,7 +6,7 @@ from typing import Final
 from sqlalchemy import Connection, Row, insert, select
 
 from core.crypto.keys import MasterKey, new_secret, wrap_company_key
-from core.errors import Conflict
+from core.errors import Conflict, NotFound
 from core.ids import new_id
 from core.records.keyroll import empty_roll
 from core.records.tables import companies, company_keys
@@ -51,3 +51,30 @@ def open_company(master: MasterKey, row: Row[tuple[object, ...]]) -> Company:
     """Return the company of a live row. Raises ``IntegrityError`` when its name or its terms were tampered with."""
     name = master.open(row.sealed_name, "company", row.id).decode()
     return Company(row.id, name, open_terms(master, row), row.created_at)
+
+
+def list_all(connection: Connection, master: MasterKey) -> list[Company]:
+    """Return every company, oldest first. Raises ``IntegrityError`` when a name or terms were tampered with."""
+    rows = connection.execute(select(companies).where(LIVE).order_by(companies.c.created_at)).all()
+    return [open_company(master, row) for row in rows]
+
+
+def live_ids(connection: Connection) -> list[str]:
+    """Return the id of every company, oldest first; no name is opened."""
+    return list(connection.execute(select(companies.c.id).where(LIVE).order_by(companies.c.created_at)).scalars())
+
+
+def with_id(connection: Connection, master: MasterKey, company: str) -> Company:
+    """Return a company by its id. Raises ``NotFound``, ``IntegrityError``."""
+    row = connection.execute(select(companies).where(companies.c.id == company, LIVE)).first()
+    if row is None:
+        raise NotFound("there is no such company")
+    return open_company(master, row)
+
+
+def with_name(connection: Connection, master: MasterKey, name: str) -> Company:
+    """Return a company by its name. Raises ``NotFound``, ``IntegrityError``."""
+    row = connection.execute(select(companies).where(companies.c.handle == master.handle("company", name))).first()
+    if row is None:
+        raise NotFound(f"there is no company {name!r}; `ostraka companies create` makes one", field="company")
+    return open_company(master, row)

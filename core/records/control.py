@@ -23,12 +23,12 @@ from core.durability import make_durable_directory
 from core.errors import ConfigurationError, Frozen, NotFound, OstrakaError, Unavailable
 from core.ids import new_id
 from core.records.anchors import check_anchor, epoch_of, read_anchor, write_anchor
-from core.records.companies import DEFAULT_COMPANY, LIVE, Company, insert_company, open_company
+from core.records.companies import DEFAULT_COMPANY, Company, insert_company, list_all, live_ids, with_id, with_name
 from core.records.company import CompanyRecords
 from core.records.engine import Database, open_database
 from core.records.erasure import settle_erased
 from core.records.keyadoption import adopt_keys
-from core.records.tables import companies, company_keys, store
+from core.records.tables import company_keys, store
 from core.records.terms import NO_BOUNDS, Terms, read_terms, seal_old_terms
 from core.settings import Settings
 
@@ -42,13 +42,7 @@ class ControlStore:
     """Companies and keys. Opens each company's own record store with the key that the master key unwraps."""
 
     def __init__(
-        self,
-        database: Database,
-        master: MasterKey,
-        key_source: KeySource,
-        root: Path,
-        clock: Clock,
-        purge_s: float,
+        self, database: Database, master: MasterKey, key_source: KeySource, root: Path, clock: Clock, purge_s: float
     ) -> None:
         """``key_source`` is asked for the new master key when it was rotated."""
         self.database = database
@@ -83,15 +77,12 @@ class ControlStore:
     def companies(self) -> list[Company]:
         """Return every company, oldest first. Raises ``IntegrityError`` when a name or terms were tampered with."""
         with self.reading() as (connection, master):
-            rows = connection.execute(select(companies).where(LIVE).order_by(companies.c.created_at)).all()
-        return [open_company(master, row) for row in rows]
+            return list_all(connection, master)
 
     def company_ids(self) -> list[str]:
         """Return the id of every company, oldest first; no name is opened."""
         with self.database.read() as connection:
-            return list(
-                connection.execute(select(companies.c.id).where(LIVE).order_by(companies.c.created_at)).scalars()
-            )
+            return live_ids(connection)
 
     def create_company(self, name: str, terms: Terms = NO_BOUNDS) -> Company:
         """Create a company with its own key. Raises ``Conflict`` when the name is taken."""
@@ -101,19 +92,12 @@ class ControlStore:
     def company(self, company_id: str) -> Company:
         """Return a company by its id. Raises ``NotFound``, ``IntegrityError``."""
         with self.reading() as (connection, master):
-            row = connection.execute(select(companies).where(companies.c.id == company_id, LIVE)).first()
-        if row is None:
-            raise NotFound("there is no such company")
-        return open_company(master, row)
+            return with_id(connection, master, company_id)
 
     def find_company(self, name: str) -> Company:
         """Return the company of that name. Raises ``NotFound``, ``IntegrityError``."""
         with self.reading() as (connection, master):
-            handle = master.handle("company", name)
-            row = connection.execute(select(companies).where(companies.c.handle == handle)).first()
-        if row is None:
-            raise NotFound(f"there is no company {name!r}; `ostraka companies create` makes one", field="company")
-        return open_company(master, row)
+            return with_name(connection, master, name)
 
     def terms(self, company_id: str, age_s_max: float = _TRUST_S) -> Terms:
         """Return a company's terms, as they were ``age_s_max`` ago at most. Raises ``NotFound``, ``IntegrityError``."""
@@ -131,6 +115,19 @@ class ControlStore:
             if company_id not in self._opened:
                 self._opened[company_id] = self._open(company_id)
             return self._opened[company_id]
+
+    def opened(self) -> list[str]:
+        """Return the ids of the companies whose record stores this process has open."""
+        with self._opening:
+            return list(self._opened)
+
+    def let_go(self, company_id: str) -> None:
+        """Close the record store of a company that was deleted, and forget its key."""
+        with self._opening:
+            records = self._opened.pop(company_id, None)
+        self._terms.pop(company_id, None)
+        if records is not None:
+            records.database.close()
 
     def anchor(self, company_id: str) -> bool:
         """Let a company's anchor follow its record store; return whether it moved. Raises ``Unavailable``."""

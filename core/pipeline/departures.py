@@ -1,0 +1,135 @@
+"""Companies that leave, in steps; a process that dies at one is followed by maintenance, and by the next start.
+
+1. its key, name and API keys are erased in one transaction (``core.records.lifecycle``);
+2. the log and the copies of the control store are emptied of the key (``core.records.erasure``);
+3. every process closes what it has open of it, within a second;
+4. its opened shards leave the host's cache, its folder the disk.
+
+What is left of its files after the first step cannot be opened; the others make sure that nothing is left.
+"""
+
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import Connection, Row, select, update
+
+from core.durability import sync
+from core.errors import OstrakaError, Unavailable
+from core.records.control import ControlStore
+from core.records.erasure import settle_erased
+from core.records.lifecycle import destroy_company
+from core.records.tables import companies
+from core.shards.cache import ShardCache
+
+_LOOK_EVERY_S: Final = 0.5
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Departure:
+    """How far a deletion has come. The company is gone in any case; maintenance does the rest."""
+
+    key_erased: bool  # no file of the control store holds its wrapped key any more
+    files_removed: bool
+
+
+def delete_company(
+    control: ControlStore, cache: ShardCache, company: str, let_go: Callable[[str], None] = lambda _: None
+) -> Departure:
+    """Delete a company; ``let_go`` closes what this process has open of it.
+
+    Raises ``NotFound``, ``Conflict`` for the default company, ``Frozen``, ``Unavailable``; nothing has happened then.
+    """
+    destroy_company(control, company)
+    log.warning("company_deleted", company=company)
+    let_go(company)
+    key_erased = files_removed = False
+    with suppress(Unavailable):
+        key_erased = settle_erased(control.database)
+        files_removed = company in _remove_departed(control, cache)
+    return Departure(key_erased, files_removed)
+
+
+def finish_departures(control: ControlStore, cache: ShardCache) -> None:
+    """Do what deletions have left to do. Raises ``Unavailable``."""
+    if not control.database.frozen:
+        settle_erased(control.database)
+        _remove_departed(control, cache)
+
+
+class DepartureWatch:
+    """Notices which of the companies that this process has open were deleted by another, and lets go of them."""
+
+    def __init__(self, control: ControlStore, let_go: Callable[[str], None]) -> None:
+        self._control = control
+        self._let_go = let_go
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="departures", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop looking."""
+        self._stop.set()
+        self._thread.join()
+
+    def look(self) -> None:
+        """Let go of what has left. Raises ``Unavailable``."""
+        with self._control.database.read() as connection:
+            departed = {row.id for row in _departed(connection)}
+        for company in departed.intersection(self._control.opened()):
+            self._let_go(company)
+
+    def _run(self) -> None:
+        while not self._stop.wait(_LOOK_EVERY_S):
+            try:
+                self.look()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next look comes
+                kind = error.reason if isinstance(error, OstrakaError) else type(error).__name__
+                log.error("departures_unknown", error=kind)
+
+
+def _remove_departed(control: ControlStore, cache: ShardCache) -> Sequence[str]:
+    """Remove the files of companies that were deleted; return whose are gone.
+
+    One that is marked as removed is looked at again: a process that was paused may have written into its folder since.
+    """
+    folders = control.root / "companies"
+    with control.database.read() as connection:
+        left = [row.id for row in _departed(connection) if row.removed_at is None or (folders / row.id).exists()]
+    gone = [company for company in left if _remove(folders / company, cache)]
+    if gone:
+        with control.database.write() as connection:
+            connection.execute(
+                update(companies)
+                .where(companies.c.id.in_(gone), companies.c.deleted_at.is_not(None))
+                .values(removed_at=control.clock())
+            )
+        log.info("companies_removed", companies=gone)
+    return gone
+
+
+def _departed(connection: Connection) -> Sequence[Row[Any, Any]]:
+    columns = (companies.c.id, companies.c.removed_at)
+    return connection.execute(select(*columns).where(companies.c.deleted_at.is_not(None))).all()
+
+
+def _remove(folder: Path, cache: ShardCache) -> bool:
+    """Remove a company's opened shards and its files; say whether they are gone."""
+    for blob in folder.glob("shards/*/*.shard"):
+        cache.drop(blob.stem)
+    try:
+        shutil.rmtree(folder)
+        sync(folder.parent)
+    except FileNotFoundError:
+        return not folder.exists()
+    except OSError as error:
+        log.error("company_not_removed", company=folder.name, error=type(error).__name__)
+        return False
+    return True
