@@ -17,8 +17,10 @@ from api.checkups import Checkups
 from api.delivery import Delivery
 from api.guard import Guard
 from api.guardedroute import require_guarded
+from api.heads import HeadLimit
 from api.metrics import Metrics
 from api.paths import ExactSegments
+from api.proxies import TrustedProxies
 from api.rates import RATE_FIELDS
 from api.routes import admin, deletions, failures, health, jobs, keys, namespaces, reading, searching, writing
 from api.schemas import AddMemory
@@ -71,6 +73,9 @@ def create_app(runtime: Runtime, *, anonymous_allowed: bool, ping_redis: Callabl
             allow_headers=["authorization", "content-type", "idempotency-key", "x-api-key"],
             expose_headers=["ostraka-deletion", "retry-after", *RATE_FIELDS],
         )
+    app.add_middleware(HeadLimit)
+    if trusted := runtime.settings.server.trusted_proxies:
+        app.add_middleware(TrustedProxies, trusted=trusted)
     problems.install(app)
     # Looked through in this order at each request: what is asked most comes first.
     for module in (writing, searching, reading, jobs, namespaces, health, deletions, failures, admin, keys):

@@ -1,5 +1,6 @@
-"""A bound on every request body, enforced while it arrives."""
+"""Bounds on every request body, enforced while it arrives: its size, its time, its encoding."""
 
+import asyncio
 from contextlib import suppress
 from typing import Final
 
@@ -12,44 +13,64 @@ _LARGE_PATHS: Final = frozenset({"/v1/memory/bulk"})
 
 
 class BodyLimit:
-    """Answers 413 to a body beyond its path's limit, whether its length was declared or not."""
+    """Answers 413 to a body beyond its path's limit, declared or not, 408 to a slow one, 415 to a compressed one."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, counting its bytes."""
+        """Pass the request on, counting its bytes and its time."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = limits.BULK_BODY_BYTES_MAX if scope["path"] in _LARGE_PATHS else limits.BODY_BYTES_MAX
-        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        if not declared.isdigit() or int(declared) > limit:
-            await _refuse(limit)(scope, receive, send)
+        large = scope["path"] in _LARGE_PATHS
+        limit = limits.BULK_BODY_BYTES_MAX if large else limits.BODY_BYTES_MAX
+        headers = dict(scope["headers"])
+        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            await problem(415, "encoded_body", "content-encoding: send the body as it is")(scope, receive, send)
             return
-        seen = 0
+        declared = headers.get(b"content-length", b"0")
+        if not declared.isdigit() or int(declared) > limit:
+            await _too_large(limit)(scope, receive, send)
+            return
+        deadline = asyncio.get_running_loop().time() + (limits.BULK_BODY_S_MAX if large else limits.BODY_S_MAX)
+        arriving, seen = True, 0
+        refusal: ASGIApp | None = None
 
-        async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
+        async def bounded() -> Message:
+            nonlocal arriving, seen, refusal
+            try:
+                # What comes after the body is the caller's leaving, and may take as long as the answer does.
+                async with asyncio.timeout_at(deadline if arriving else None):
+                    message = await receive()
+            except TimeoutError:
+                refusal = _too_slow()
+                raise _BodyRefusedError from None
+            arriving = message.get("more_body", False)
             seen += len(message.get("body", b""))
             if seen > limit:
-                raise _BodyTooLargeError
+                refusal = _too_large(limit)
+                raise _BodyRefusedError
             return message
 
         async def guarded(message: Message) -> None:
-            if seen <= limit:  # beyond it, what the application makes of the error is not the answer
+            if refusal is None:  # else what the application makes of the error is not the answer
                 await send(message)
 
-        with suppress(_BodyTooLargeError):
-            await self._app(scope, counted, guarded)
-        if seen > limit:
-            await _refuse(limit)(scope, receive, send)
+        with suppress(_BodyRefusedError):
+            await self._app(scope, bounded, guarded)
+        if refusal is not None:
+            await refusal(scope, receive, send)
 
 
-class _BodyTooLargeError(Exception):
-    """The body outgrew its limit while it was read."""
+class _BodyRefusedError(Exception):
+    """The body outgrew its limit or its time while it was read."""
 
 
-def _refuse(limit: int) -> ASGIApp:
+def _too_large(limit: int) -> ASGIApp:
     return problem(413, "too_large", f"the body is larger than {limit} bytes; send less at a time")
+
+
+def _too_slow() -> ASGIApp:
+    headers = {"Connection": "close"}
+    return problem(408, "too_slow", "the body took too long to arrive; send less at a time", headers=headers)

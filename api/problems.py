@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from api.rates import RateLimited
@@ -108,6 +109,10 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+async def _on_gone(_: Request, _error: Exception) -> Response:
+    return problem(400, "caller_gone", "the connection ended before the body did")  # nobody is there to read it
+
+
 def install(app: FastAPI) -> None:
     """Make every error of the application a problem document."""
 
@@ -146,4 +151,5 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(errors.OstrakaError, on_ostraka)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(ClientDisconnect, _on_gone)
     app.add_exception_handler(Exception, on_bug)

@@ -16,8 +16,10 @@ from filelock import FileLock, Timeout
 
 from api.addresses import is_loopback
 from api.app import create_app
+from api.connections import BoundedConnection
 from cli.private_redis import ping, start_private_redis
 from cli.supervisor import Supervisor
+from cli.tls import Certificate
 from core.durability import make_durable_directory
 from core.errors import ConfigurationError
 from core.records.apikeys import has_keys, has_usable_key
@@ -33,6 +35,7 @@ _BACKLOG: Final = 2_048
 _GC_OBJECTS: Final = 10_000  # a request makes hundreds, none of them cyclic: look for cycles less often
 # A commit makes ten short trips into SQLite; at each return it waits this long for the event loop to yield.
 _SWITCH_INTERVAL_S: Final = 0.001
+_HSTS: Final = ("strict-transport-security", "max-age=31536000")  # a year, as browsers' lists ask for
 _WORKER_NICENESS: Final = "10"  # searches come before backfills where both share the cores
 
 
@@ -45,6 +48,7 @@ def run_api(settings: Settings, secrets: Mapping[str, str]) -> None:
         raise ConfigurationError("[queue] redis_url: is not set; name the Redis that the workers use")
     _leave_on_signals()
     with ExitStack() as stack:
+        certificate = _certificate(settings, stack)
         listener = stack.enter_context(_listen(settings))
         celery = create_celery(settings.queue.redis_url)
         runtime = Runtime(settings, publisher(celery), {**os.environ, **secrets})
@@ -55,13 +59,22 @@ def run_api(settings: Settings, secrets: Mapping[str, str]) -> None:
         app = create_app(runtime, anonymous_allowed=anonymous, ping_redis=lambda: ping(redis_url))
         host, port = listener.getsockname()[:2]
         listener.listen(_BACKLOG)  # before we say so: a caller that reads the line may come at once
-        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "https" if certificate else "http"
+        url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
         log.info("listening", url=url, docs=f"{url}/docs")
         gc.freeze()  # what start-up made lives for ever: collections need not walk it
         gc.set_threshold(_GC_OBJECTS, 20, 20)
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, proxy_headers=False, timeout_graceful_shutdown=_GRACE_S
+            app,
+            http=BoundedConnection,
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,  # api/proxies.py reads them, from the proxies that the settings name
+            server_header=False,
+            headers=[_HSTS] if certificate else None,
+            ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
+            timeout_graceful_shutdown=_GRACE_S,
         )
         uvicorn.Server(config).run(sockets=[listener])
 
@@ -108,16 +121,31 @@ def run_embedded(settings: Settings, secrets: Mapping[str, str]) -> None:
 
 def _anonymous_allowed(settings: Settings, runtime: Runtime) -> bool:
     """Decide whether calls without a key may come in; refuse to listen to the world without authentication."""
-    loopback = is_loopback(settings.server.host)
-    if not loopback and not has_usable_key(runtime.control):
+    server = settings.server
+    local = is_loopback(server.host) and not server.trusted_proxies
+    if not local and not has_usable_key(runtime.control):
+        where = f"trusted_proxies: {server.trusted_proxies[0]}" if server.trusted_proxies else f"host: {server.host}"
         raise ConfigurationError(
-            f"[server] host: {settings.server.host} is reachable from other machines, and no API key can be used; "
-            "run `ostraka keys create --company default --scope read,write` first, or listen on 127.0.0.1"
+            f"[server] {where} lets other machines in, and no API key can be used; "
+            "run `ostraka keys create --company default --scope read,write` first, or listen on 127.0.0.1 alone"
         )
-    allowed = loopback and not settings.auth.require_key
+    if not local and not server.tls_cert and not server.trusted_proxies:
+        log.warning("no_tls", meaning="keys and memories cross the network in the clear; see docs/tls.md")
+    allowed = local and not settings.auth.require_key
     if allowed and not has_keys(runtime.control):
         log.warning("no_authentication", meaning="every program on this machine can read and write; see `ostraka keys`")
     return allowed
+
+
+def _certificate(settings: Settings, stack: ExitStack) -> Certificate | None:
+    """Return the certificate of a server that speaks TLS itself; SIGHUP makes it look at the files again."""
+    server = settings.server
+    if server.tls_cert is None or server.tls_key is None:
+        return None
+    certificate = Certificate(server.tls_cert, server.tls_key)
+    stack.callback(certificate.close)
+    signal.signal(signal.SIGHUP, certificate.renew)
+    return certificate
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -33,6 +33,16 @@ API_KEY_PATTERNS_MAX: Final = 100  # of one key: each is tried at each request
 API_KEY_ENDED_S: Final = 30 * 86_400  # how long one that has ended is still listed
 ADDRESSES_MAX: Final = 100_000  # whose failures are counted at a time: about 20 MB
 
+# --- connections --------------------------------------------------------------------------------------
+CONNECTIONS_MAX: Final = 1_000  # of one process, idle ones included; each costs about 20 kB and a descriptor
+HEADERS_MAX: Final = 100  # fields in one request
+HEADERS_BYTES_MAX: Final = 65_536  # names and values of a request's fields
+URL_BYTES_MAX: Final = 65_000  # the parser reads 65,535; a search in a URL may be long
+PARAMETERS_MAX: Final = 200  # in one URL
+HEAD_S_MAX: Final = 20  # for a request's first line and fields to arrive
+BODY_S_MAX: Final = 60  # for a body to arrive: 1 MB at 140 kbit/s
+BULK_BODY_S_MAX: Final = 600  # 64 MB at 0.9 Mbit/s
+
 # --- the pipeline -------------------------------------------------------------------------------------
 GROUP_COMMIT_ROWS_MAX: Final = 12_000  # rows one shared transaction may carry: a full bulk call and some singles
 EMBED_CLAIM_BYTES: Final = 500_000  # of one claim: long texts take 0.1 s per 5 kB, and a lease must outlast them

@@ -7,9 +7,18 @@ Every setting is described in the README's table, which a test compares with thi
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -42,6 +51,12 @@ def _fixed(value: float) -> Any:
 Origin = Annotated[str, StringConstraints(pattern=r"^https?://[a-z0-9.\-\[\]:]+$", max_length=200)]
 
 
+def _some(network: IPvAnyNetwork) -> IPvAnyNetwork:
+    if network.prefixlen == 0:
+        raise ValueError(f"{network} is every address; name the proxies")
+    return network
+
+
 class Section(BaseModel):
     """A table of ``ostraka.toml``; unknown names are errors."""
 
@@ -55,6 +70,17 @@ class Server(Section):
     port: int = Field(3300, ge=0, le=65_535, description="TCP port; 0 picks a free one")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
     search_threads: int = Field(4, ge=1, le=256, description="searches that run at the same time in a process")
+    tls_cert: Path | None = Field(None, description="certificate chain (PEM); with `tls_key` the server speaks TLS")
+    tls_key: Path | None = Field(None, description="its private key (PEM), not readable by everybody")
+    trusted_proxies: tuple[Annotated[IPvAnyNetwork, AfterValidator(_some)], ...] = Field(
+        (), description="addresses or networks whose `X-Forwarded-*` is believed"
+    )
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together; set both or neither")
+        return self
 
 
 class Storage(Section):
