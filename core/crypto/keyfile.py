@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from core.crypto.keys import MasterKey
-from core.crypto.keytext import KEY_BYTES, decode_key, encode_key
+from core.crypto.keys import MASTER_KEY_BYTES, MasterKey
+from core.crypto.keytext import decode_key, encode_key
 from core.durability import make_durable_directory, sync, write_whole
 from core.errors import ConfigurationError
 from core.privacy import read_private
@@ -38,7 +38,7 @@ class PlainFormat:
 
     def make(self) -> bytes:
         """Return a new key from the operating system."""
-        return encode_key(MasterKey(secrets.token_bytes(KEY_BYTES)))
+        return encode_key(MasterKey(secrets.token_bytes(MASTER_KEY_BYTES)))
 
     def open(self, content: bytes, source: str) -> MasterKey:
         """Return the key. Raises ``ConfigurationError``."""

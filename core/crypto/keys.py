@@ -13,6 +13,7 @@ from hashlib import sha256
 from core.crypto.envelope import Sealer, address, derive
 from core.errors import IntegrityError
 
+MASTER_KEY_BYTES = 32
 _DATA_KEY_BYTES = 32
 _SECRET_BYTES = 64
 
@@ -25,6 +26,8 @@ class MasterKey:
     _sealer: Sealer = field(init=False)
 
     def __post_init__(self) -> None:
+        if len(self.secret) != MASTER_KEY_BYTES:  # a plugin's mistake, and a weak key
+            raise ValueError("a master key is 32 bytes")
         object.__setattr__(self, "_sealer", Sealer(derive(self.secret, "ostraka/master/wrap/v1"), 1))
 
     @property

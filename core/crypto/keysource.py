@@ -19,7 +19,8 @@ from core.settings import Storage
 
 ENV_VARIABLE: Final = "OSTRAKA_ENCRYPTION_KEY"
 ENV_NEXT: Final = "OSTRAKA_ENCRYPTION_KEY_NEXT"
-SECRET_VARIABLES: Final = (ENV_VARIABLE, ENV_NEXT, "VAULT_TOKEN")
+ENV_VAULT_TOKEN: Final = "VAULT_TOKEN"  # noqa: S105 - the name of a variable
+SECRET_VARIABLES: Final = (ENV_VARIABLE, ENV_NEXT, ENV_VAULT_TOKEN)
 """What a server takes out of its environment, and gives to its worker alone."""
 PLUGINS: Final = "ostraka.key_sources"
 
@@ -147,7 +148,7 @@ def _open_plugin(name: str, store_id: str, options: Mapping[str, str], environme
         factory: Callable[[str, Mapping[str, str], Mapping[str, str]], object] = found[0].load()
     except (ImportError, AttributeError) as error:
         raise ConfigurationError(
-            f"[storage] key_source: {name!r} cannot be loaded: {error}; install it whole"
+            f"[storage] key_source: {name!r} cannot be loaded: {error}; install what it needs"
         ) from None
     source = factory(store_id, options, environment)
     if not isinstance(source, KeySource):

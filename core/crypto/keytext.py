@@ -2,10 +2,8 @@
 
 import base64
 
-from core.crypto.keys import MasterKey
+from core.crypto.keys import MASTER_KEY_BYTES, MasterKey
 from core.errors import ConfigurationError
-
-KEY_BYTES = 32
 
 
 def decode_key(text: str | bytes, source: str) -> MasterKey:
@@ -14,8 +12,8 @@ def decode_key(text: str | bytes, source: str) -> MasterKey:
         secret = base64.b64decode(text.strip(), validate=True)
     except ValueError:  # not base64, or not even ASCII
         secret = b""
-    if len(secret) != KEY_BYTES:
-        raise ConfigurationError(f"{source}: a master key is {KEY_BYTES} bytes in base64; correct it")
+    if len(secret) != MASTER_KEY_BYTES:
+        raise ConfigurationError(f"{source}: a master key is {MASTER_KEY_BYTES} bytes in base64; correct it")
     return MasterKey(secret)
 
 

@@ -58,6 +58,7 @@ def test_a_sound_store_is_found_well_and_its_ledger_shown(doctor, desk):
     status, found, out = doctor()
     assert checks(found, "ok") == set(found) == WELL | OF_COMPANY, out
     assert status == 0
+    assert "fits, from generated file" in found["master key"][1]
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if line.startswith("│")]
     assert {row[0]: row[1:] for row in rows if len(row) == 9} == {
         desk.namespace("secret-name").public_id: ["1", "1", "0", "0", "0", "0", "0", "0"],
