@@ -50,6 +50,7 @@ def main() -> None:
             lambda namespace, shard, in_use: open_shard(
                 cache, blobs, namespace.key, shard.public_id, shard.fingerprint, in_use
             ),
+            records.check,
             cache,
         )
         for name in sys.argv[2:]:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from cli import audit, backup, companies, deletions, failures, freeze, keys, models, transfer
+from cli import audit, backup, companies, deletions, failures, freeze, keys, models, rotate, transfer
 from cli.options import Config, Data, Host, Port, settings_of
 from cli.secrecy import take_secrets
 from core.errors import OstrakaError
@@ -24,6 +24,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(models.app, name="models")
 app.add_typer(audit.app, name="audit")
 app.add_typer(backup.app, name="backup")
+app.add_typer(rotate.app, name="rotate")
 app.command()(freeze.freeze)
 app.command()(freeze.unfreeze)
 app.command("export")(transfer.export_)

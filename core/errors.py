@@ -11,6 +11,7 @@
     ├── Forbidden           a valid credential without the right
     ├── Busy                try again later; carries ``retry_after_s``
     ├── Unavailable         a part we need is down: try again, or call the operator
+    │   ├── KeyUnusable     … or a key does not open: nothing is known of what it sealed
     │   ├── Frozen          … or the operator copies the data; carries ``retry_after_s``
     │   └── DiskFull        … or there is no room for more; carries ``retry_after_s``
     ├── ConfigurationError  the operator must change a setting or a file
@@ -98,6 +99,12 @@ class Unavailable(OstrakaError):
     """A part that this call needs is not reachable."""
 
     code = "unavailable"
+
+
+class KeyUnusable(Unavailable):
+    """A key cannot be had or does not open. What it sealed may be sound: it must not be called broken."""
+
+    code = "key_unusable"
 
 
 class Frozen(Unavailable):

@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from core.audit.auditor import Auditor
@@ -27,6 +28,8 @@ from core.pipeline.maintenance import Reconciler, forgotten_work
 from core.pipeline.orphans import CacheSweep
 from core.pipeline.purging import PurgeWatch
 from core.pipeline.repair import Repair
+from core.pipeline.resealing import Resealing
+from core.pipeline.rotation import end_company_rotation
 from core.records.backlog import Load
 from core.records.company import CompanyRecords
 from core.records.control import ControlStore, open_control
@@ -204,15 +207,11 @@ class Runtime:
     def _open_tenant(self, company_id: str) -> Tenant:
         records = self.control.records(company_id)
         blobs = LocalBlobs(records.folder / "shards")
+        ring_maintenance = partial(self.doorbell.ring, MAINTAIN, company_id)
         repair = Repair(
-            records,
-            blobs,
-            self.cache,
-            self.embedder.dim,
-            ring=lambda: self.doorbell.ring(MAINTAIN, company_id),
-            stopping=self.stopping.is_set,
+            records, blobs, self.cache, self.embedder.dim, ring=ring_maintenance, stopping=self.stopping.is_set
         )
-        snapshots = SnapshotStore(repair.open, self.cache)
+        snapshots = SnapshotStore(repair.open, records.check, self.cache)
         retrieval = self.settings.retrieval
         ranking = Ranking(
             fusion=retrieval.fusion,
@@ -251,6 +250,8 @@ class Runtime:
                 index,
                 repair,
                 PurgeWatch(records, blobs),
+                Resealing(records, ring_maintenance, self.stopping.is_set),
+                end_rotation=partial(end_company_rotation, self.control, company_id),
                 anchor=lambda: self.control.anchor(company_id),
                 sweep_cache=self._cache_sweep.look,
                 stopping=self.stopping.is_set,

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import insert
@@ -76,9 +77,7 @@ def back_up_falsely(control: ControlStore, falsify: Callable[[str], str]) -> byt
         header = Header(
             backup, 0, snapshot.store, control.master.key_id, 1, wrap_backup_key(control.master, backup, key)
         )
-        made = Backup(
-            header, key, type(snapshot)(snapshot.folder, snapshot.store, false, snapshot.blobs, snapshot.keep)
-        )
+        made = Backup(header, key, replace(snapshot, manifest=false))
         return b"".join(made.chunks())
 
 

@@ -13,6 +13,7 @@ from core.backup.manifest import HASHES_NAME, MANIFEST_NAME, is_shard, place_of
 from core.backup.snapshot import Snapshot, take_snapshot
 from core.crypto.keys import new_file_key, wrap_backup_key
 from core.crypto.sealedfile import Purpose, seal_stream, sealed_bytes
+from core.errors import Unavailable
 from core.ids import new_id
 from core.records.control import ControlStore
 from core.shards.archive import read_chunks
@@ -67,18 +68,23 @@ class Backup:
 def open_backup(control: ControlStore, company: str | None = None) -> Iterator[Backup]:
     """Yield a backup of the whole store, or of one company (its id); what it needs is kept until the block ends.
 
-    The server goes on meanwhile. Raises ``Frozen``, and ``Unavailable`` when another backup is being made or the disk
-    cannot hold a copy of the record stores.
+    The server goes on meanwhile. Raises ``Frozen``, and ``Unavailable`` when another backup is being made, a key is
+    rotated meanwhile, or the disk cannot hold a copy of the record stores.
     """
     backup, key, now = new_id("backup"), new_file_key(), control.clock()
     with take_snapshot(control, backup, company) as snapshot:
+        master = control.master
+        if master.key_id != snapshot.master_key:
+            raise Unavailable(
+                "the master key was rotated while the backup began; make it again", code="rotated_meanwhile"
+            )
         header = Header(
             backup=backup,
             created_at=now,  # not later than what it holds: a deletion is judged by it
             store=snapshot.store,
-            master_key=control.master.key_id,
+            master_key=master.key_id,
             companies=len(snapshot.manifest.companies),
-            wrapped_key=wrap_backup_key(control.master, backup, key),
+            wrapped_key=wrap_backup_key(master, backup, key),
         )
         yield Backup(header, key, snapshot)
 

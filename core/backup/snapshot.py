@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import orjson
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import Row, delete, func, select, update
 
 from core.backup.manifest import AUDIT_NAME, CONTROL_NAME, FORMAT, Manifest, SavedCompany, SavedNamespace, SavedShard
 from core.backup.survey import figures, listed_shards, live_namespaces
 from core.backup.workplace import workplace
 from core.errors import Unavailable
 from core.records.companies import live_ids
-from core.records.company import CompanyRecords
+from core.records.company import COMPANY_KEY, CompanyRecords
 from core.records.control import ControlStore
-from core.records.copying import copy_database, edit_copy, read_copy
+from core.records.copying import copy_database, edit_copy, read_copy, rewrite_copy
+from core.records.counters import read_counter
 from core.records.leases import drop_lease, renew_lease, take_lease
-from core.records.tables import companies, store
+from core.records.tables import companies, company_keys, store
 from core.records.tables import control as control_tables
 from core.shards.blobs import LocalBlobs
 from core.shards.sealing import blob_name
@@ -37,6 +38,7 @@ class Snapshot:
 
     folder: Path
     store: str
+    master_key: str  # the id of the key that its control store is sealed with
     manifest: Manifest
     blobs: dict[str, LocalBlobs]  # by company
     keep: Callable[[], None]  # to be called now and then while it is used
@@ -46,7 +48,8 @@ class Snapshot:
 def take_snapshot(control: ControlStore, backup: str, only: str | None) -> Iterator[Snapshot]:
     """Yield a snapshot of every company, or of ``only`` one (its id); it is removed afterwards.
 
-    Raises ``Frozen`` while the server is frozen, ``Unavailable`` while another backup is made or the disk is full.
+    Raises ``Frozen`` while the server is frozen, ``Unavailable`` while another backup is made, when a key was rotated
+    meanwhile, or when the disk is full.
     """
     control.audit.begin()
     with workplace(control.root) as folder, ExitStack() as held:
@@ -54,7 +57,7 @@ def take_snapshot(control: ControlStore, backup: str, only: str | None) -> Itera
         if only is None:
             copy_database(control.audit.path, folder / AUDIT_NAME)  # it reaches its head in the control store
         with read_copy(folder / CONTROL_NAME) as connection:
-            store_id: str = connection.execute(select(store.c.id)).scalar_one()
+            head = connection.execute(select(store.c.id, store.c.master_key_id)).one()
             ids = [company for company in live_ids(connection) if only in {None, company}]
         _leave_out_others(folder / CONTROL_NAME, ids, alone=only is not None)
         names = {company: control.company(company).name for company in ids}
@@ -68,6 +71,7 @@ def take_snapshot(control: ControlStore, backup: str, only: str | None) -> Itera
         saved = []
         for company, records in stores.items():
             saved.append(_copy_company(records, names[company], folder))
+            _refuse_rotated(folder, company)
             keep()
         manifest = Manifest(
             format=FORMAT,
@@ -77,7 +81,7 @@ def take_snapshot(control: ControlStore, backup: str, only: str | None) -> Itera
         )
 
         blobs = {company: _blobs(records) for company, records in stores.items()}
-        yield Snapshot(folder, store_id, manifest, blobs, keep)
+        yield Snapshot(folder, head.id, head.master_key_id, manifest, blobs, keep)
 
 
 class _Lease:
@@ -113,7 +117,7 @@ class _Lease:
 
 
 def _copy_company(records: CompanyRecords, name: str, folder: Path) -> SavedCompany:
-    target = folder / "companies" / records.company / "records.db"
+    target = _records_copy(folder, records.company)
     target.parent.mkdir(parents=True)
     copy_database(records.folder / "records.db", target)
     blobs = _blobs(records)
@@ -156,3 +160,18 @@ def _leave_out_others(path: Path, ids: Sequence[str], *, alone: bool) -> None:
                 connection.execute(delete(table).where(column.not_in(ids)))
         if alone:
             connection.execute(update(store).values(sealed_audit_key=None, sealed_audit=None))  # the log is not in it
+    rewrite_copy(path)
+
+
+def _refuse_rotated(folder: Path, company: str) -> None:
+    """Raise ``Unavailable`` when the copy of a record store needs a key that the older copy of control.db lacks."""
+    with read_copy(_records_copy(folder, company)) as connection:
+        needed = read_counter(connection, COMPANY_KEY)
+    with read_copy(folder / CONTROL_NAME) as connection:
+        newest = select(func.max(company_keys.c.version)).where(company_keys.c.company_id == company)
+        if connection.execute(newest).scalar_one() < needed:
+            raise Unavailable("a key was rotated while the backup began; make it again", code="rotated_meanwhile")
+
+
+def _records_copy(folder: Path, company: str) -> Path:
+    return folder / "companies" / company / "records.db"

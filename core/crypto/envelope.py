@@ -35,6 +35,21 @@ def derive(secret: bytes, purpose: str) -> bytes:
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose.encode()).derive(secret)
 
 
+def head_of(key_version: int) -> bytes:
+    """Return how every envelope of a key version begins."""
+    return _HEAD.pack(_VERSION, key_version)
+
+
+def key_version_of(envelope: bytes) -> int:
+    """Return the key version that an envelope names. Raises ``IntegrityError`` when it is none."""
+    if len(envelope) < OVERHEAD_BYTES:
+        raise IntegrityError("a sealed value is truncated")
+    version, key_version = _HEAD.unpack_from(envelope)
+    if version != _VERSION:
+        raise IntegrityError("a sealed value has an unknown format version")
+    return int(key_version)
+
+
 @dataclass(frozen=True, repr=False)
 class Sealer:
     """Seals and opens values under one key. Stateless and safe to share between threads."""
@@ -47,7 +62,7 @@ class Sealer:
 
     def seal(self, plaintext: bytes, where: bytes) -> bytes:
         """Return the envelope of ``plaintext`` for the address ``where``."""
-        head = _HEAD.pack(_VERSION, self.key_version)
+        head = head_of(self.key_version)
         nonce = secrets.token_bytes(_NONCE_BYTES)
         aead: AESGCM = self._aead  # type: ignore[attr-defined] # set in __post_init__ of a frozen class
         return head + nonce + aead.encrypt(nonce, plaintext, head + where)
@@ -58,12 +73,7 @@ class Sealer:
         Raises ``WrongKey`` when the envelope names another key version, ``IntegrityError`` when it was changed,
         truncated or moved.
         """
-        if len(envelope) < OVERHEAD_BYTES:
-            raise IntegrityError("a sealed value is truncated")
-        version, key_version = _HEAD.unpack_from(envelope)
-        if version != _VERSION:
-            raise IntegrityError("a sealed value has an unknown format version")
-        if key_version != self.key_version:
+        if key_version_of(envelope) != self.key_version:
             raise WrongKey("a sealed value names another version of its key")
         aead: AESGCM = self._aead  # type: ignore[attr-defined] # set in __post_init__ of a frozen class
         body = _HEAD.size + _NONCE_BYTES

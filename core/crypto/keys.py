@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from core.crypto.envelope import Sealer, address, derive
-from core.errors import IntegrityError
+from core.errors import IntegrityError, WrongKey
 
 MASTER_KEY_BYTES = 32
 _DATA_KEY_BYTES = 32
@@ -96,6 +96,12 @@ class NamespaceKey:
         """Return the HMAC under which a memory id, session or idempotency key is looked up."""
         return _handle(self.secret[_DATA_KEY_BYTES:], kind, value)
 
+    def of_version(self, version: int) -> "NamespaceKey":
+        """Return this key, as a keyring of one. Raises ``WrongKey`` when it has another version."""
+        if version != self.version:
+            raise WrongKey("a sealed value names another version of its key")
+        return self
+
     def seal_row(self, plaintext: bytes, table: str, row: int, column: str) -> bytes:
         """Seal a column of a row."""
         return self._rows.seal(plaintext, self._where + address(table, row, column))
@@ -108,6 +114,11 @@ class NamespaceKey:
 def new_secret() -> bytes:
     """Return the secret of a new company or namespace: 64 bytes from the operating system."""
     return secrets.token_bytes(_SECRET_BYTES)
+
+
+def next_secret(secret: bytes) -> bytes:
+    """Return the secret of a key's next version: a new data key, and the handle key that never changes."""
+    return secrets.token_bytes(_DATA_KEY_BYTES) + secret[_DATA_KEY_BYTES:]
 
 
 def wrap_company_key(master: MasterKey, company: str, version: int, secret: bytes) -> bytes:

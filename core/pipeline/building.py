@@ -109,7 +109,7 @@ class ShardBuilder:
         fails, and what the builder raises when the fault is not the rows'.
         """
         started = time.perf_counter()
-        fingerprint = self._embedder.fingerprint
+        fingerprint, key = self._embedder.fingerprint, namespace.key.newest
         found = open_rows(self._records, namespace, ids, fingerprint, self._embedder.dim)
         shard = new_id("sh")
         with self._cache.workspace() as workspace:
@@ -119,12 +119,12 @@ class ShardBuilder:
             indexed = sorted(set(found.embedded) - {*found.broken, *poison})
             if not kept:
                 return Built(None, indexed, absorbed(found.masked), found.broken, poison)
-            size = put_shard(self._blobs, namespace.key, shard, folder, workspace / "archive.tar")
+            size = put_shard(self._blobs, key, shard, folder, workspace / "archive.tar")
             self._cache.adopt(shard, folder)
         tier = tier_of(len(kept))
         seconds = time.perf_counter() - started
         log.info("shard_built", namespace=namespace.public_id, shard=shard, tier=tier, rows=len(kept), seconds=seconds)
-        new = NewShard(shard, tier, len(kept), size, namespace.key.version, fingerprint, seconds, kept)
+        new = NewShard(shard, tier, len(kept), size, key.version, fingerprint, seconds, kept)
         return Built(new, indexed, absorbed(found.masked), found.broken, poison)
 
     def discard(self, namespace_public_id: str, shard: str) -> None:

@@ -22,7 +22,7 @@ from core.embedding.runtime import Embedder, Vectors
 from core.errors import Frozen, IntegrityError, NotFound, Unavailable
 from core.pipeline.backoff import backoff_s
 from core.records.claims import Claim, claim_pending, fail_claimed, next_attempts, release_claim, store_vectors
-from core.records.company import CompanyRecords, Namespace
+from core.records.company import CompanyRecords, Namespace, use_newest_keys
 from core.records.rows import open_content, seal_vectors, searchable_text
 from core.records.tables import Lane
 
@@ -210,14 +210,15 @@ class EmbedStage:
 
     def _store(self, held: list[Claim], batch: _Batch, future: "Future[list[Vectors]]") -> None:
         vectors = self._vectors(batch, future)
-        sealed = [
-            (row, seal_vectors(namespace, row, found))
-            for namespace, row, found in zip(batch.namespaces, batch.rows, vectors, strict=True)
-            if found is not None
-        ]
         refused = [row for row, found in zip(batch.rows, vectors, strict=True) if found is None]
         attempts, now = batch.claim.rows[0].attempts, self._records.clock()
         with self._records.database.write(finishing=True, synced=False) as connection:
+            use_newest_keys(connection, batch.namespaces)
+            sealed = [
+                (row, seal_vectors(namespace, row, found))
+                for namespace, row, found in zip(batch.namespaces, batch.rows, vectors, strict=True)
+                if found is not None
+            ]
             stored = store_vectors(connection, batch.claim.token, sealed, self._embedder.fingerprint)
             if attempts < self._settings.attempts_max:
                 retry_at = now + self._backoff_us(attempts)

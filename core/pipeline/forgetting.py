@@ -14,12 +14,11 @@ from sqlalchemy import Connection, Row, or_, select, update
 
 from core.errors import IntegrityError, NotFound
 from core.records.claims import in_chunks
-from core.records.company import CompanyRecords, Namespace
+from core.records.company import CompanyRecords, Namespace, use_newest_keys
 from core.records.deletion import erase, with_versions
 from core.records.leases import drop_lease, renew_lease, take_lease
 from core.records.receipts import Kind, add_rows, finish_receipt, get_receipt, open_receipt, unfinished
 from core.records.rows import attribute_row, open_content
-from core.records.shardlist import namespace_state
 from core.records.tables import State, deletions, memories
 from core.records.writes import allocate
 from core.search.filters import parse_filter
@@ -90,7 +89,7 @@ def delete_matching(records: CompanyRecords, namespace: Namespace, conditions: C
     """
     scope = conditions.scope()
     with records.database.write() as connection:
-        if namespace_state(connection, namespace.id) is None:
+        if not use_newest_keys(connection, [namespace]):
             raise NotFound("the namespace was deleted meanwhile", field="namespace")
         deletion, public_id = _begin(connection, records, namespace, conditions)
     refused = sum(_erase_pages(records, namespace, deletion, scope))

@@ -159,6 +159,7 @@ class IndexStage:
             kept = _members(connection, replaced)
         if state is None or not fresh:
             return False
+        namespace.key.at_least(state.key_version)
         if not held.deaths:
             self._index(namespace, fresh, kept, state.generation, replaced)
             return True
@@ -183,7 +184,7 @@ class IndexStage:
         """Build a shard of fresh rows and those of the shards it replaces, and make it live."""
         built = self._builder.build(namespace, sorted({*kept, *fresh}))
         now = self._records.clock()
-        with self._discarded_if_stale(namespace, built), self._records.database.write(finishing=True) as connection:
+        with self._committing(namespace, built) as connection:
             commit_flush(
                 connection,
                 namespace.id,
@@ -223,12 +224,14 @@ class IndexStage:
             # A row that searches pass on to its successor stays masked however often it is rewritten.
             settled = {row: masked for row, masked in overlay.items() if not masked.forward}
             lost = any(shard.quarantined_at is not None for shard in shards)
-            if state is None or (len(shards) < 2 and not settled and not lost):
+            aged = state is not None and any(shard.key_version != state.key_version for shard in shards)
+            if state is None or (len(shards) < 2 and not settled and not lost and not aged):
                 return None
+            namespace.key.at_least(state.key_version)
             held = _held(connection, shards, settled)
             quiet = not has_bulk(connection, namespace.id)
         masked = {shard: len(rows) for shard, rows in held.items()}
-        plan = plan_compaction(shards, masked, overdue=overdue, quiet=quiet)
+        plan = plan_compaction(shards, masked, key_version=state.key_version, overdue=overdue, quiet=quiet)
         if plan is None:
             absent = settled.keys() - set().union(*held.values())
             self._forget_absent(namespace, state.generation, {row: settled[row] for row in absent})
@@ -239,7 +242,7 @@ class IndexStage:
             rows = _members(connection, replaced)
         built = self._builder.build(namespace, rows)
         now = self._records.clock()
-        with self._discarded_if_stale(namespace, built), self._records.database.write(finishing=True) as connection:
+        with self._committing(namespace, built) as connection:
             commit_compaction(
                 connection, namespace.id, added=built.shard, replaced=replaced, absorbed=built.absorbed, now=now
             )
@@ -255,10 +258,11 @@ class IndexStage:
             log.error("rows_refused", reason=UNINDEXABLE, rows=len(built.poison), namespace=namespace.public_id)
 
     @contextmanager
-    def _discarded_if_stale(self, namespace: Namespace, built: Built) -> Iterator[None]:
-        """Remove a shard whose commit was overtaken: nobody lists it, nobody ever will."""
+    def _committing(self, namespace: Namespace, built: Built) -> Iterator[Connection]:
+        """Yield the transaction that makes a shard live; one that was overtaken is removed: nobody ever lists it."""
         try:
-            yield
+            with self._records.committing(namespace.id) as connection:
+                yield connection
         except StaleGeneration:
             if built.shard:
                 self.discard(namespace.public_id, built.shard.public_id)
@@ -278,7 +282,8 @@ class IndexStage:
                     # hand, must lose.
                     seen = absorbed((row, masked.deleted) for row, masked in absent.items())
                     now = self._records.clock()
-                    commit_compaction(connection, namespace.id, added=None, replaced=[], absorbed=seen, now=now)
+                    with self._records.changing(connection, namespace.id):
+                        commit_compaction(connection, namespace.id, added=None, replaced=[], absorbed=seen, now=now)
                 drop_lease(connection, lease, token)
 
 

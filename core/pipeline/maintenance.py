@@ -14,6 +14,7 @@ from core.pipeline.indexing import IndexStage
 from core.pipeline.orphans import SWEEP_EVERY_S, orphan_age_s, sweep_blobs
 from core.pipeline.purging import PurgeWatch
 from core.pipeline.repair import SCRUB_EVERY_S, Repair
+from core.pipeline.resealing import Resealing
 from core.records.claims import has_pending
 from core.records.company import CompanyRecords
 from core.records.counters import read_counter, set_counter
@@ -41,13 +42,17 @@ class Reconciler:
         index: IndexStage,
         repair: Repair,
         purges: PurgeWatch,
+        resealing: Resealing,
         *,
+        end_rotation: Callable[[], bool],
         anchor: Callable[[], bool],
         sweep_cache: Callable[[], int],
         stopping: Callable[[], bool],
         lease_s: float,
     ) -> None:
         """``anchor()`` notes how far the record store has come, ``sweep_cache()`` looks after the host's cache.
+
+        ``end_rotation()`` ends a rotation of the company's key that was cut off.
 
         ``stopping()`` ends a round after the step at hand.
         One process does the rounds at a time; one that dies in the middle is followed after ``lease_s``.
@@ -59,6 +64,8 @@ class Reconciler:
             "expired": lambda: expire_memories(records),
             "resumed": lambda: resume_deletions(records, stopping),
             "released": repair.recheck,
+            "rotated": lambda: int(end_rotation()),
+            "resealed": resealing.look,
             "compacted": index.compact,
             "collected": lambda: collect_garbage(records, index),
             "purged": purges.look,

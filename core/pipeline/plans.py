@@ -51,14 +51,20 @@ class Compaction:
 
 
 def plan_compaction(
-    shards: Sequence[ShardRecord], masked: Mapping[int, int], *, overdue: bool = False, quiet: bool = False
+    shards: Sequence[ShardRecord],
+    masked: Mapping[int, int],
+    *,
+    key_version: int = 1,
+    overdue: bool = False,
+    quiet: bool = False,
 ) -> Compaction | None:
     """Decide which shards to merge or rewrite next, or none.
 
     ``masked`` counts, by shard id, the rows that searches must mask. A shard in quarantine is rewritten first, alone.
     A full tier, or as much of it as the largest shard may hold, is merged (size-tiered compaction, O'Neil et al., "The
     Log-Structured Merge-Tree", 1996); a shard with many masked rows, or any at all once the purge deadline is
-    ``overdue``, is rewritten alone. The tail is left to flushes unless purging or in quarantine. Once it is ``quiet``,
+    ``overdue``, is rewritten alone, and so is one that another version of the key sealed than ``key_version``, the
+    newest. The tail is left to flushes unless it is one of these. Once it is ``quiet``,
     no bulk rows being on their way, shards that are scanned become one as soon as they are together large enough for
     a graph.
     """
@@ -71,6 +77,8 @@ def plan_compaction(
     ]
     if purge:
         return Compaction([purge[0]])
+    if aged := next((shard for shard in shards if shard.key_version != key_version), None):
+        return Compaction([aged])
     small = [shard for shard in shards if shard.tier and 2 * shard.rows <= limits.SHARD_ROWS_MAX]
     for tier in sorted({tier_of(shard.rows) for shard in small}):
         merged: list[ShardRecord] = []

@@ -13,7 +13,6 @@ import numpy.typing as npt
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from core.backup.header import read_header
-from core.crypto.keys import NamespaceKey
 from core.errors import IntegrityError, Unavailable
 from core.records.company import CompanyRecords
 from core.records.control import ControlStore
@@ -21,7 +20,7 @@ from core.records.receipts import Kind, Receipt, get_receipt
 from core.records.tables import State, memories, namespace_keys, namespaces, shards, store
 from core.shards.blobs import LocalBlobs
 from core.shards.cache import ShardCache
-from core.shards.sealing import fetch_shard
+from core.shards.sealing import ShardKeys, fetch_shard
 
 Ids = npt.NDArray[np.int64]
 
@@ -103,7 +102,7 @@ class _Look:
         folders = [folder for folder in (self.cache.root / "shards").iterdir() if folder.name not in foreign]
         return self._finding("opened shards", [_read_ids(folder) for folder in folders])
 
-    def _ids_of(self, blobs: LocalBlobs, key: NamespaceKey | None, file: PurePath) -> Ids | None:
+    def _ids_of(self, blobs: LocalBlobs, key: ShardKeys | None, file: PurePath) -> Ids | None:
         """Return the ids in a stored shard, ``None`` when it does not open."""
         if key is None or file.suffix != ".shard":
             return None

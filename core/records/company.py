@@ -1,19 +1,29 @@
 """A company's record store: its database, its key, and its namespaces with theirs."""
 
 import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import orjson
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from core.clock import Clock
-from core.crypto.keys import CompanyKey, NamespaceKey, new_secret, unwrap_namespace_key, wrap_namespace_key
+from core.crypto.envelope import key_version_of
+from core.crypto.keyring import CompanyKeys, NamespaceKeys
+from core.crypto.keys import NamespaceKey, new_secret, unwrap_namespace_key, wrap_namespace_key
 from core.errors import NotFound
 from core.ids import new_id
+from core.records.counters import read_counter
 from core.records.engine import Database
 from core.records.receipts import Kind, add_rows, finish_receipts, open_receipt
+from core.records.states import check_state, seal_state, seal_states
 from core.records.tables import State, jobs, memories, namespace_keys, namespaces, shards
+
+COMPANY_KEY: Final = "company_key"  # the counter that says which version of the company's key seals; none: the first
 
 
 @dataclass(frozen=True)
@@ -23,14 +33,33 @@ class Namespace:
     id: int
     public_id: str
     name: str
-    key: NamespaceKey
+    key: NamespaceKeys
     created_at: int
+
+
+_VERSIONS: Final = select(namespaces.c.id, namespaces.c.key_version).where(
+    namespaces.c.id.in_(bindparam("wanted", expanding=True)), namespaces.c.deleted_at.is_(None)
+)
+
+
+def use_newest_keys(connection: Connection, opened: Iterable[Namespace]) -> set[int]:
+    """Seal nothing in this write transaction with a namespace's key that was rotated away; return who is alive.
+
+    A key may be erased once what it sealed is sealed anew, so nothing new may come after. Raises ``KeyUnusable``.
+    """
+    asked = list(opened)
+    found = connection.execute(_VERSIONS, {"wanted": list({namespace.id for namespace in asked})}).all()
+    newest = {row.id: row.key_version for row in found}
+    for namespace in asked:
+        if namespace.id in newest:
+            namespace.key.at_least(newest[namespace.id])
+    return set(newest)
 
 
 class CompanyRecords:
     """The record store of one company. Namespaces are looked up by the HMAC of their name and kept open."""
 
-    def __init__(self, key: CompanyKey, database: Database, folder: Path, clock: Clock, purge_us: int) -> None:
+    def __init__(self, key: CompanyKeys, database: Database, folder: Path, clock: Clock, purge_us: int) -> None:
         """``purge_us``: within this time after a deletion no file holds anything of it."""
         self.key = key
         self.database = database
@@ -45,6 +74,37 @@ class CompanyRecords:
     def company(self) -> str:
         """The company's opaque id."""
         return self.key.company
+
+    @contextmanager
+    def changing(self, connection: Connection, namespace_id: int) -> Iterator[None]:
+        """Let a block change a namespace's shards or keys: they are compared with its sealed state, then sealed anew.
+
+        Raises ``IntegrityError`` when they were not those last committed.
+        """
+        self.use_newest_key(connection)
+        check_state(connection, self.key, namespace_id)
+        yield
+        seal_state(connection, self.key, namespace_id)
+
+    @contextmanager
+    def committing(self, namespace_id: int) -> Iterator[Connection]:
+        """Yield a write transaction that ends work on a namespace's shards: see :meth:`changing`."""
+        with self.database.write(finishing=True) as connection, self.changing(connection, namespace_id):
+            yield connection
+
+    def check(self, connection: Connection, namespace: Namespace) -> None:
+        """Raise ``IntegrityError`` unless a namespace's shards, keys and generation are those last committed."""
+        check_state(connection, self.key, namespace.id)
+
+    def accept_states(self) -> None:
+        """Take every namespace's shards, keys and generation as they are."""
+        with self.database.write() as connection:
+            self.use_newest_key(connection)
+            seal_states(connection, self.key)
+
+    def use_newest_key(self, connection: Connection) -> None:
+        """Seal nothing in this write transaction with a company key that was rotated away. Raises ``KeyUnusable``."""
+        self.key.at_least(read_counter(connection, COMPANY_KEY))
 
     def known(self, name: str) -> Namespace | None:
         """Return a namespace that this process has open, without asking the store."""
@@ -105,7 +165,9 @@ class CompanyRecords:
             alive = connection.execute(
                 update(namespaces)
                 .where(namespaces.c.id == namespace.id, namespaces.c.deleted_at.is_(None))
-                .values(handle=None, sealed=None, deleted_at=now, generation=namespaces.c.generation + 1)
+                .values(
+                    handle=None, sealed=None, sealed_state=None, deleted_at=now, generation=namespaces.c.generation + 1
+                )
             ).rowcount
             if not alive:
                 self.forget(namespace)
@@ -156,6 +218,7 @@ class CompanyRecords:
         return public_id
 
     def _insert(self, connection: Connection, name: str, handle: bytes) -> Row[tuple[object, ...]]:
+        self.use_newest_key(connection)
         public_id, now = new_id("ns"), self.clock()
         sealed = self.key.seal(orjson.dumps({"name": name}), "namespace", public_id)
         row = connection.execute(
@@ -163,23 +226,35 @@ class CompanyRecords:
             .values(public_id=public_id, handle=handle, sealed=sealed, created_at=now)
             .returning(namespaces)
         ).one()
-        wrapped = wrap_namespace_key(self.key, public_id, 1, new_secret())
+        wrapped = wrap_namespace_key(self.key.newest, public_id, 1, new_secret())
         connection.execute(
             insert(namespace_keys).values(namespace_id=row.id, version=1, wrapped=wrapped, created_at=now)
         )
+        seal_state(connection, self.key, row.id)
         return row
 
     def _remember(self, connection: Connection, row: Row[tuple[object, ...]]) -> Namespace:
-        wrapped = connection.execute(
-            select(namespace_keys)
-            .where(namespace_keys.c.namespace_id == row.id)
-            .order_by(namespace_keys.c.version.desc())
-        ).first()
-        if wrapped is None:
-            raise NotFound("the namespace was deleted")
-        key = unwrap_namespace_key(self.key, row.public_id, wrapped.version, wrapped.wrapped)
+        keys = NamespaceKeys(
+            self._unwrap(connection, row.id, row.public_id), partial(self._load_keys, row.id, row.public_id)
+        )
         name = orjson.loads(self.key.open(row.sealed, "namespace", row.public_id))["name"]
-        namespace = Namespace(row.id, row.public_id, name, key, row.created_at)
+        namespace = Namespace(row.id, row.public_id, name, keys, row.created_at)
         with self._lock:
             self._by_name[name] = self._by_id[row.id] = namespace
         return namespace
+
+    def _load_keys(self, namespace_id: int, public_id: str) -> Mapping[int, NamespaceKey]:
+        with self.database.read() as connection:
+            return self._unwrap(connection, namespace_id, public_id)
+
+    def _unwrap(self, connection: Connection, namespace_id: int, public_id: str) -> Mapping[int, NamespaceKey]:
+        """Return every version of a namespace's key, if they are those last committed."""
+        check_state(connection, self.key, namespace_id)
+        wrapped = connection.execute(select(namespace_keys).where(namespace_keys.c.namespace_id == namespace_id)).all()
+        if not wrapped:
+            raise NotFound("the namespace was deleted")
+        return {row.version: self._unwrapped(public_id, row.version, row.wrapped) for row in wrapped}
+
+    def _unwrapped(self, public_id: str, version: int, wrapped: bytes) -> NamespaceKey:
+        parent = self.key.of_version(key_version_of(wrapped))
+        return unwrap_namespace_key(parent, public_id, version, wrapped)

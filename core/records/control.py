@@ -17,7 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.audit.log import open_audit_log
 from core.clock import Clock, now_us
-from core.crypto.keys import MasterKey, unwrap_company_key
+from core.crypto.keyring import CompanyKeys
+from core.crypto.keys import CompanyKey, MasterKey, unwrap_company_key
 from core.crypto.keysource import ENV_VARIABLE, KeySource, open_key_source, rotating
 from core.durability import make_durable_directory
 from core.errors import ConfigurationError, Frozen, NotFound, OstrakaError, Unavailable
@@ -28,6 +29,7 @@ from core.records.company import CompanyRecords
 from core.records.engine import Database, open_database
 from core.records.erasure import settle_erased
 from core.records.keyadoption import adopt_keys
+from core.records.states import seal_states
 from core.records.tables import company_keys, store
 from core.records.terms import NO_BOUNDS, Terms, read_terms, seal_old_terms
 from core.settings import Settings
@@ -67,10 +69,7 @@ class ControlStore:
 
     @contextmanager
     def writing(self, *, finishing: bool = False) -> Iterator[tuple[Connection, MasterKey]]:
-        """Yield a write transaction likewise: what is sealed with that key cannot be older than a rotation.
-
-        Raises as :meth:`reading` and ``Database.write`` do.
-        """
+        """Yield a write transaction likewise. Raises as :meth:`reading` and ``Database.write`` do."""
         with self._with_master(partial(self.database.write, finishing=finishing)) as both:
             yield both
 
@@ -137,6 +136,7 @@ class ControlStore:
         """Take a company's record store as it is, though older than its anchor. Raises ``NotFound``."""
         records = self._open_unchecked(company_id)
         try:
+            records.accept_states()
             found = epoch_of(records.database)
             with self.writing() as (connection, master):
                 write_anchor(connection, master, company_id, found)
@@ -195,18 +195,18 @@ class ControlStore:
         raise Unavailable("the master key is being rotated; try again")
 
     def _open_unchecked(self, company_id: str) -> CompanyRecords:
-        with self.reading() as (connection, master):
-            row = connection.execute(
-                select(company_keys)
-                .where(company_keys.c.company_id == company_id)
-                .order_by(company_keys.c.version.desc())
-            ).first()
-        if row is None:
-            raise NotFound("there is no such company")
-        key = unwrap_company_key(master, company_id, row.version, row.wrapped)
+        load = partial(self._load_keys, company_id)
+        keys = CompanyKeys(load(), load)
         folder = self.root / "companies" / company_id
-        database = open_database(folder / "records.db", "company", self.clock)
-        return CompanyRecords(key, database, folder, self.clock, int(self.purge_s * 1e6))
+        database = open_database(folder / "records.db", "company", self.clock, partial(seal_states, key=keys))
+        return CompanyRecords(keys, database, folder, self.clock, int(self.purge_s * 1e6))
+
+    def _load_keys(self, company_id: str) -> Mapping[int, CompanyKey]:
+        with self.reading() as (connection, master):
+            rows = connection.execute(select(company_keys).where(company_keys.c.company_id == company_id)).all()
+        if not rows:
+            raise NotFound("there is no such company")
+        return {row.version: unwrap_company_key(master, company_id, row.version, row.wrapped) for row in rows}
 
 
 def open_control(

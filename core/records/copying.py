@@ -33,6 +33,16 @@ def copy_database(source: Path, target: Path) -> None:
     sync(target)
 
 
+def rewrite_copy(path: Path) -> None:
+    """Write a copy that nobody else has open anew, so that it holds nothing but its rows. Raises ``Unavailable``."""
+    try:
+        with closing(sqlite3.connect(path)) as copy:
+            copy.execute("VACUUM")
+    except sqlite3.Error as error:
+        raise Unavailable(f"a database cannot be copied: {error}", code="store_unavailable") from None
+    sync(path)
+
+
 @contextmanager
 def read_copy(path: Path) -> Iterator[Connection]:
     """Yield a connection to a copy that nobody changes; no file beside it is needed or made."""

@@ -7,7 +7,7 @@ database: a write transaction that begins after it is refused, one that began be
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -130,8 +130,12 @@ class Database:
         self._turns.close()
 
 
-def open_database(path: Path, kind: Kind, clock: Clock = now_us) -> Database:
+def open_database(
+    path: Path, kind: Kind, clock: Clock = now_us, on_upgrade: Callable[[Connection], None] = lambda _: None
+) -> Database:
     """Open the SQLite database at ``path``, creating it or migrating its schema under a lock first.
+
+    ``on_upgrade(connection)`` ends the transaction of a migration.
 
     Raises ``ConfigurationError`` when its schema is newer than this server.
     """
@@ -148,7 +152,7 @@ def open_database(path: Path, kind: Kind, clock: Clock = now_us) -> Database:
     with FileLock(path.with_suffix(".lock")):  # a migration may take minutes; the kernel frees it when a process dies
         try:
             with _translated():
-                migrate(engine, kind)
+                migrate(engine, kind, on_upgrade)
         except BaseException:
             engine.dispose()
             raise

@@ -5,7 +5,7 @@ leaves it as it was. Alembic is imported only when there is something to migrate
 not pay.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
@@ -24,9 +24,10 @@ _SCRIPTS = Path(__file__).parent / "migrations"
 log = structlog.get_logger()
 
 
-def migrate(engine: Engine, kind: Kind) -> None:
+def migrate(engine: Engine, kind: Kind, on_upgrade: Callable[[Connection], None] = lambda _: None) -> None:
     """Bring the database to this server's schema. The caller holds the migration lock.
 
+    ``on_upgrade(connection)`` does in the same transaction what a migration cannot, for want of a key.
     Raises ``ConfigurationError`` when the schema is one that this server does not know, ``Unavailable`` when there is
     no room for the copy.
     """
@@ -41,7 +42,7 @@ def migrate(engine: Engine, kind: Kind) -> None:
         )
     if found is not None:
         _keep_copy(engine, kind)
-    _upgrade(engine, kind)
+    _upgrade(engine, kind, on_upgrade)
 
 
 def copies_before(engine: Engine) -> list[Path]:
@@ -74,7 +75,7 @@ def _revision(engine: Engine) -> str | None:
         return revision
 
 
-def _upgrade(engine: Engine, kind: Kind) -> None:
+def _upgrade(engine: Engine, kind: Kind, on_upgrade: Callable[[Connection], None]) -> None:
     from alembic import command  # noqa: PLC0415 - see the module's docstring
     from alembic.config import Config  # noqa: PLC0415
 
@@ -85,6 +86,7 @@ def _upgrade(engine: Engine, kind: Kind) -> None:
     with _references_unchecked(engine) as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, HEADS[kind])
+        on_upgrade(connection)
 
 
 @contextmanager

@@ -2,11 +2,12 @@
 
 The generation is the namespace's clock: every commit that changes the live shards raises it by one. A flush
 commits only against the generation it was built from, a compaction only while every shard it replaces is still
-live; a worker that was overtaken gets ``StaleGeneration`` and its blob is garbage.
+live, both only while the key that sealed the new shard is the newest; a worker that was overtaken gets
+``StaleGeneration`` and its blob is garbage.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
@@ -26,6 +27,7 @@ class ShardRecord:
     tier: int
     rows: int
     bytes: int
+    key_version: int
     fingerprint: str
     created_at: int
     quarantined_at: int | None = None
@@ -59,6 +61,7 @@ class NamespaceState:
 
     generation: int
     overlay_version: int
+    key_version: int
     fingerprint: str | None
 
 
@@ -75,15 +78,15 @@ class Waiting:
 LISTED: Final = [column for column in shards.c if column is not shards.c.members]
 
 # Built once: every search asks for it.
-_STATE = select(namespaces.c.generation, namespaces.c.overlay_version, namespaces.c.fingerprint).where(
-    namespaces.c.id == bindparam("namespace"), namespaces.c.deleted_at.is_(None)
-)
+_STATE = select(
+    namespaces.c.generation, namespaces.c.overlay_version, namespaces.c.key_version, namespaces.c.fingerprint
+).where(namespaces.c.id == bindparam("namespace"), namespaces.c.deleted_at.is_(None))
 
 
 def namespace_state(connection: Connection, namespace_id: int) -> NamespaceState | None:
     """Return the state of a live namespace, or ``None`` when it was deleted."""
     row = connection.execute(_STATE, {"namespace": namespace_id}).first()
-    return NamespaceState(row.generation, row.overlay_version, row.fingerprint) if row else None
+    return NamespaceState(*row) if row else None
 
 
 def fingerprints(connection: Connection, namespace_id: int) -> set[str]:
@@ -108,9 +111,7 @@ def live_shards(connection: Connection, namespace_id: int) -> list[ShardRecord]:
 
 def shard_record(row: Row[Any]) -> ShardRecord:
     """Return what ``LISTED`` columns say of a shard."""
-    return ShardRecord(
-        row.id, row.public_id, row.tier, row.rows, row.bytes, row.fingerprint, row.created_at, row.quarantined_at
-    )
+    return ShardRecord(**{field.name: getattr(row, field.name) for field in fields(ShardRecord)})
 
 
 def waiting_namespaces(connection: Connection) -> list[Waiting]:
@@ -249,11 +250,12 @@ def _advance(connection: Connection, namespace_id: int, base: int, added: NewSha
     values: dict[str, Any] = {"generation": base + 1, "overlay_version": namespaces.c.overlay_version + 1}
     if added:
         values["fingerprint"] = added.fingerprint
-    won = connection.execute(
-        update(namespaces)
-        .where(namespaces.c.id == namespace_id, namespaces.c.generation == base, namespaces.c.deleted_at.is_(None))
-        .values(**values)
-    ).rowcount
+    statement = update(namespaces).where(
+        namespaces.c.id == namespace_id, namespaces.c.generation == base, namespaces.c.deleted_at.is_(None)
+    )
+    if added:  # one that was sealed before the key was rotated comes too late
+        statement = statement.where(namespaces.c.key_version == added.key_version)
+    won = connection.execute(statement.values(**values)).rowcount
     if not won:
         raise StaleGeneration("the namespace moved on while a shard was being built")
 

@@ -122,6 +122,7 @@ namespaces = Table(
     Column("generation", BigInteger, nullable=False, server_default="0"),
     Column("overlay_version", BigInteger, nullable=False, server_default="0"),
     Column("fingerprint", String(80)),
+    Column("key_version", Integer, nullable=False, server_default="1"),  # the newest: what seals
     Column("sealed_state", LargeBinary),  # generation, shards and key version, as one: no part can be put back alone
     Column("created_at", BigInteger, nullable=False),
     Column("deleted_at", BigInteger),

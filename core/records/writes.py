@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from core.errors import Conflict, NotFound
 from core.ids import new_id
 from core.memory import NewMemory, Stored
-from core.records.company import Namespace
+from core.records.company import Namespace, use_newest_keys
 from core.records.tables import Lane, State, counters, jobs, memories, namespaces
 
 _HANDLES_PER_QUERY = 500  # bound parameters a statement may carry, with room to spare
@@ -222,15 +222,12 @@ def _allocation(dialect: Any) -> Any:
 
 # Built once: every commit runs them.
 _ALLOCATE: Final = {"sqlite": _allocation(sqlite), "postgresql": _allocation(postgresql)}
-_LIVE: Final = select(namespaces.c.id).where(
-    namespaces.c.id.in_(bindparam("wanted", expanding=True)), namespaces.c.deleted_at.is_(None)
-)
 
 
 def _check_namespaces(connection: Connection, requests: Sequence[WriteRequest]) -> None:
-    wanted = {request.namespace.id for request in requests}
-    live = connection.execute(_LIVE, {"wanted": list(wanted)}).scalars()
-    if wanted - set(live):
+    """Raise ``NotFound`` unless every namespace is there; seal with the keys that it has now."""
+    live = use_newest_keys(connection, (request.namespace for request in requests))
+    if {request.namespace.id for request in requests} - live:
         raise NotFound("the namespace was deleted meanwhile; write again to create it anew", field="namespace")
 
 

@@ -19,6 +19,9 @@ OPEN_MAX = 64  # namespaces a process keeps open: each costs a watcher thread
 # Opens a shard without evicting others by their public ids; none where nothing of it is left.
 Opener = Callable[[Namespace, ShardRecord, Collection[str]], OpenShard | None]
 
+# Raises unless the shards of a namespace, as a transaction lists them, are those last committed.
+Check = Callable[[Connection, Namespace], None]
+
 
 class Snapshot:
     """The shards of a namespace at one generation, with one text view over them."""
@@ -34,8 +37,9 @@ class Snapshot:
 class SnapshotStore:
     """Keeps recently used snapshots open; an older one is closed when its last search is done."""
 
-    def __init__(self, opener: Opener, cache: ShardCache) -> None:
+    def __init__(self, opener: Opener, check: Check, cache: ShardCache) -> None:
         self._opener = opener
+        self._check = check
         self._cache = cache
         self._open: OrderedDict[int, Snapshot] = OrderedDict()
         self._lock = threading.Lock()
@@ -45,7 +49,7 @@ class SnapshotStore:
     def at(self, connection: Connection, namespace: Namespace, generation: int) -> Iterator[Snapshot]:
         """Yield the snapshot of a generation that ``connection``'s transaction sees.
 
-        Raises what the opener raises; ``Unavailable`` when the cache is full.
+        Raises what opener and check raise; ``Unavailable`` when the cache is full.
         """
         snapshot = self._borrow(namespace.id, generation) or self._make(connection, namespace, generation)
         try:
@@ -94,6 +98,7 @@ class SnapshotStore:
             return snapshot
 
     def _build(self, connection: Connection, namespace: Namespace, generation: int) -> Snapshot:
+        self._check(connection, namespace)
         records = live_shards(connection, namespace.id)
         names = {record.public_id for record in records}
         before = self._open.get(namespace.id)

@@ -4,12 +4,11 @@ import shutil
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from core.crypto.keys import NamespaceKey
 from core.errors import IntegrityError, OstrakaError, Unavailable
 from core.shards.blobs import LocalBlobs
 from core.shards.cache import ShardCache
 from core.shards.reader import OpenShard
-from core.shards.sealing import fetch_shard
+from core.shards.sealing import ShardKeys, fetch_shard
 
 _TRIES = 8  # each lost only if the shard is evicted between its opening and its mapping, a millisecond
 
@@ -19,7 +18,7 @@ Substitute = Callable[[Path, OstrakaError], None]
 def open_shard(
     cache: ShardCache,
     blobs: LocalBlobs,
-    key: NamespaceKey,
+    keys: ShardKeys,
     shard: str,
     fingerprint: str,
     in_use: Collection[str] = (),
@@ -34,7 +33,7 @@ def open_shard(
 
     def fill(folder: Path) -> None:
         try:
-            fetch_shard(blobs, key, shard, folder)
+            fetch_shard(blobs, keys, shard, folder)
             OpenShard(shard, folder, fingerprint)  # what no reader can use is as good as missing
         except (IntegrityError, Unavailable) as error:  # of the blob: a full cache is an OSError in here
             if substitute is None:

@@ -1,11 +1,17 @@
 """Between a shard's folder in tmpfs and its sealed blob."""
 
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
+from typing import TypedDict
 
+from core.crypto.keyring import NamespaceKeys
 from core.crypto.keys import NamespaceKey
-from core.crypto.sealedfile import Purpose, authenticate, open_to_file, seal_stream
+from core.crypto.sealedfile import Purpose, authenticate, file_key_version, open_to_file, seal_stream
 from core.shards.archive import pack, read_chunks, unpack
 from core.shards.blobs import LocalBlobs
+
+ShardKeys = NamespaceKey | NamespaceKeys  # one version, or all that there are
 
 
 def blob_name(namespace: str, shard: str) -> str:
@@ -31,30 +37,41 @@ def put_shard(blobs: LocalBlobs, key: NamespaceKey, shard: str, folder: Path, ar
         archive.unlink(missing_ok=True)
 
 
-def fetch_shard(blobs: LocalBlobs, key: NamespaceKey, shard: str, folder: Path) -> None:
+def fetch_shard(blobs: LocalBlobs, keys: ShardKeys, shard: str, folder: Path) -> None:
     """Fetch, authenticate, decrypt and unpack a shard into ``folder`` in tmpfs.
 
-    Raises ``IntegrityError`` when it is missing or not what was put, ``Unavailable`` when it cannot be read.
+    Raises ``IntegrityError`` when it is missing or not what was put, ``Unavailable`` when it or its key cannot be had.
     """
     archive = folder.with_suffix(".tar")
-    open_to_file(
-        blobs.get(blob_name(key.namespace, shard)),
-        archive,
-        key=key.file_key,
-        key_version=key.version,
-        purpose=Purpose.SHARD,
-        where=(key.company, key.namespace, shard),
-    )
+    chunks, place = _stored(blobs, keys, shard)
+    open_to_file(chunks, archive, **place)
     try:
         unpack(archive, folder)
     finally:
         archive.unlink()
 
 
-def check_shard(blobs: LocalBlobs, key: NamespaceKey, shard: str) -> None:
+def check_shard(blobs: LocalBlobs, keys: ShardKeys, shard: str) -> None:
     """Read and authenticate a stored shard, keeping nothing of it. Raises as :func:`fetch_shard` does."""
-    authenticate(
-        blobs.get(blob_name(key.namespace, shard)),
+    chunks, place = _stored(blobs, keys, shard)
+    authenticate(chunks, **place)
+
+
+class _Place(TypedDict):
+    """What a sealed file is opened with."""
+
+    key: bytes
+    key_version: int
+    purpose: Purpose
+    where: tuple[str, ...]
+
+
+def _stored(blobs: LocalBlobs, keys: ShardKeys, shard: str) -> tuple[Iterable[bytes], _Place]:
+    """Return a shard's blob and what opens it: the key of the version that it names."""
+    chunks = iter(blobs.get(blob_name(keys.namespace, shard)))
+    first = next(chunks, b"")
+    key = keys.of_version(file_key_version(first, Purpose.SHARD))
+    return chain([first], chunks), _Place(
         key=key.file_key,
         key_version=key.version,
         purpose=Purpose.SHARD,

@@ -10,6 +10,7 @@ from core import limits
 from core import runtime as composition
 from core.embedding.runtime import Embedder
 from core.memory import NewMemory
+from core.pipeline import resealing
 from core.pipeline.indexing import IndexStage
 from core.records.company import Namespace
 from core.records.deletion import delete_memory
@@ -234,3 +235,10 @@ def small_tiers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "BULK_SHARD_ROWS", 32)
     monkeypatch.setattr(limits, "TIER_FACTOR", 3)
     monkeypatch.setattr(limits, "SHARD_ROWS_MAX", 200)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not sleep between batches, and reseal a few rows in each."""
+    monkeypatch.setattr(resealing, "_BATCH_ROWS", 3)
+    monkeypatch.setattr(resealing.time, "sleep", lambda _: None)

@@ -109,7 +109,7 @@ class Desk:
         """Commit a shard of everything embedded, beside the shards there are."""
         with self.records.database.read() as connection:
             fresh = embedded_ids(connection, namespace.id, list(Lane), 1_000)
-        with self.records.database.write() as connection:
+        with self.records.database.write() as connection, self.records.changing(connection, namespace.id):
             commit_flush(
                 connection,
                 namespace.id,

@@ -31,7 +31,7 @@ def test_fifty_namespaces_are_apart(desk, open_desk):
     other = open_desk()
 
     assert [namespace.name for namespace in other.records.namespaces()] == names
-    assert len({namespace.key.secret for namespace in other.records.namespaces()}) == 50
+    assert len({namespace.key.newest.secret for namespace in other.records.namespaces()}) == 50
     for namespace in other.records.namespaces():
         [memory] = list_memories(other.records, namespace, after=0, limit=9, session="s").memories
         assert memory.content == f"I am {namespace.name}"
@@ -66,7 +66,7 @@ def test_a_namespace_created_by_many_at_once_exists_once(desk, open_desk):
     with ThreadPoolExecutor(len(desks)) as pool:
         made = list(pool.map(create, desks))
 
-    assert len({(namespace.id, namespace.key.secret) for namespace in made}) == 1
+    assert len({(namespace.id, namespace.key.newest.secret) for namespace in made}) == 1
     with desk.records.database.read() as connection:
         assert connection.execute(select(func.count()).select_from(namespaces)).scalar_one() == 1
 

@@ -22,7 +22,7 @@ NOTHING = Absorbed()
 
 
 def compact(desk, namespace, replaced, *, absorbed=NOTHING, tier=1) -> None:
-    with desk.records.database.write() as connection:
+    with desk.records.database.write() as connection, desk.records.changing(connection, namespace.id):
         commit_compaction(
             connection,
             namespace.id,
@@ -34,7 +34,7 @@ def compact(desk, namespace, replaced, *, absorbed=NOTHING, tier=1) -> None:
 
 
 def flush_from(desk, namespace, base: int, replaced=()) -> None:
-    with desk.records.database.write() as connection:
+    with desk.records.database.write() as connection, desk.records.changing(connection, namespace.id):
         commit_flush(
             connection,
             namespace.id,

@@ -16,7 +16,9 @@ def waiting(interactive: int = 0, bulk: int = 0, *, coming: bool = False) -> Wai
 
 
 def shard(number: int, rows: int, tier: int | None = None) -> ShardRecord:
-    return ShardRecord(number, f"sh_{number}", tier_of(rows) if tier is None else tier, rows, rows * 2_000, "model", 0)
+    return ShardRecord(
+        number, f"sh_{number}", tier_of(rows) if tier is None else tier, rows, rows * 2_000, 1, "model", 0
+    )
 
 
 # --- flushes ------------------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ def test_a_data_path_that_is_a_file_is_refused(tmp_path):
 
 def test_companies_are_told_apart(control):
     one, two = control.create_company("one"), control.create_company("two")
-    keys = {control.records(company.id).key.secret for company in (one, two)}
+    keys = {control.records(company.id).key.newest.secret for company in (one, two)}
     assert len(keys) == 2
     assert control.records(one.id).folder != control.records(two.id).folder
     with pytest.raises(Conflict):
@@ -160,10 +160,10 @@ def test_the_name_of_another_company_does_not_open(control):
 def test_namespaces_have_keys_of_their_own(control):
     records = control.records(control.find_company(DEFAULT_COMPANY).id)
     one, two = records.ensure_namespace("one"), records.ensure_namespace("two")
-    assert one.key.secret != two.key.secret
+    assert one.key.newest.secret != two.key.newest.secret
     assert records.ensure_namespace("one") == one
     other = control.records(control.create_company("acme").id)
-    assert other.ensure_namespace("one").key.secret != one.key.secret
+    assert other.ensure_namespace("one").key.newest.secret != one.key.newest.secret
 
 
 def test_several_first_starts_at_once_make_one_store(server_settings: Settings, tmp_path: Path):

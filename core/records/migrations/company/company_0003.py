@@ -22,4 +22,5 @@ def _jobs() -> None:
 
 
 def _states() -> None:
+    op.add_column("namespaces", sa.Column("key_version", sa.Integer(), nullable=False, server_default="1"))
     op.add_column("namespaces", sa.Column("sealed_state", sa.LargeBinary(), nullable=True))

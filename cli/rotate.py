@@ -1,0 +1,63 @@
+"""``ostraka rotate``: new keys for the store, a company, a namespace. Works with and without a running server."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cli.options import Config, Data, control_of
+from core.crypto.keysource import rotating
+from core.pipeline import rotation
+from core.records.companies import DEFAULT_COMPANY
+
+app = typer.Typer(help="Replace keys, and see how far that is.", no_args_is_help=True)
+
+OfCompany = Annotated[str, typer.Option("--company", help="Whose namespace it is.")]
+
+
+@app.command()
+def master(config: Config = None, data: Data = None) -> None:
+    """Seal everything that the master key seals with a new one; prints its id. Takes a second."""
+    with control_of(config, data) as control:
+        typer.echo(rotation.rotate_master(control, rotating(control.key_source)))
+        typer.echo("Backups made before need the key of before: keep it for as long as you keep them.", err=True)
+
+
+@app.command()
+def company(name: Annotated[str, typer.Argument(help="Its name.")], config: Config = None, data: Data = None) -> None:
+    """Give a company a new key, and destroy the one before; prints the new key's version. Takes a second."""
+    with control_of(config, data) as control:
+        typer.echo(rotation.rotate_company(control, control.find_company(name).id))
+
+
+@app.command()
+def namespace(
+    name: Annotated[str, typer.Argument(help="Its name.")],
+    of_company: OfCompany = DEFAULT_COMPANY,
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Give a namespace a new key for all that is written from now on; prints its version.
+
+    Workers seal anew what is there, then the older key is destroyed: `ostraka rotate status` says how far that is.
+    """
+    with control_of(config, data) as control:
+        records = control.records(control.find_company(of_company).id)
+        typer.echo(rotation.rotate_namespace(records, name))
+
+
+@app.command()
+def status(config: Config = None, data: Data = None) -> None:
+    """Show which keys are being replaced, and what still needs the older ones. Reads every row that may."""
+    with control_of(config, data) as control:
+        table = Table("company", "namespace", "key version", "rows left", "shards left")
+        for each in control.companies():
+            found = rotation.company_rotation(control, each.id)
+            notes = ["not ended"] * found.unfinished + ["log still to be emptied"] * found.log
+            table.add_row(escape(each.name), "", str(found.version), "", ", ".join(notes))
+            for retiring in found.retiring:
+                left = (str(retiring.rows), str(retiring.shards))
+                table.add_row("", escape(retiring.name), str(retiring.version), *left)
+        Console(soft_wrap=True).print(table)
