@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from anyio import to_thread
 
+from api.auditing import Trail
 from core.records.company import Namespace
 from core.records.grants import Principal
 from core.runtime import Tenant
@@ -11,23 +12,31 @@ from core.runtime import Tenant
 
 @dataclass(frozen=True)
 class Access:
-    """A caller's access: the company's parts, the credential that bounds them, whether it operates the server."""
+    """A caller's access: the company's parts, the credential that bounds them, whether it operates the server.
+
+    What it is used for is noted in its trail.
+    """
 
     principal: Principal
     tenant: Tenant
     operates: bool
+    trail: Trail
 
     def namespace(self, name: str) -> Namespace:
         """Return a namespace that is there. Raises ``Forbidden``, ``NotFound``."""
         self.principal.require_namespace(name)
-        return self.tenant.records.namespace(name)
+        found = self.tenant.records.namespace(name)
+        self.trail.namespace = found.public_id
+        return found
 
     async def write_or_create(self, name: str) -> Namespace:
         """Return a namespace to write, made on the first write. Raises ``Forbidden``."""
         self.principal.require_namespace(name)
         records = self.tenant.records
         known = records.known(name)
-        return known if known is not None else await to_thread.run_sync(records.ensure_namespace, name)
+        found = known if known is not None else await to_thread.run_sync(records.ensure_namespace, name)
+        self.trail.namespace = found.public_id
+        return found
 
     def listed(self, name: str | None = None) -> list[int] | None:
         """Return the row ids of the namespaces to list from: the one named, else those covered; ``None`` is all.

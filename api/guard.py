@@ -18,6 +18,7 @@ from fastapi import Request
 
 from api.access import Access
 from api.addresses import address_block, client_address, is_loopback
+from api.auditing import Trail
 from api.permissions import Permission
 from api.rates import RateLimited, Rates, Verdict
 from api.tenants import Tenants
@@ -78,10 +79,14 @@ class Guard:
         self._failures = Rates(limits.ADDRESSES_MAX)
         self._rates = Rates(limits.ADDRESSES_MAX)
 
-    async def admit(self, request: Request, permission: Permission) -> Admitted:
-        """Return the caller's access. Raises ``Unauthenticated``, ``Forbidden``, ``Busy``; ``IntegrityError``."""
+    async def admit(self, request: Request, permission: Permission, trail: Trail) -> Admitted:
+        """Return the caller's access, and name the caller in the trail.
+
+        Raises ``Unauthenticated``, ``Forbidden``, ``Busy``; ``IntegrityError``.
+        """
         credentials = await self._keys_since(time.monotonic() - _TRUST_S)
-        principal = await self._identify(request, credentials)
+        principal = await self._identify(request, credentials, trail)
+        trail.name(principal)
         operates = principal.company_id == credentials.home and principal.covers_all and "admin" in principal.scopes
         terms = credentials.companies[principal.company_id].terms
         try:
@@ -92,9 +97,10 @@ class Guard:
                 self._report(request, error, principal.key_id)
             raise
         rate = self._rate(principal, terms)
-        return Admitted(Access(principal, await self._tenants.find(principal.company_id), operates), rate)
+        tenant = await self._tenants.find(principal.company_id)
+        return Admitted(Access(principal, tenant, operates, trail), rate)
 
-    async def _identify(self, request: Request, credentials: Credentials) -> Principal:
+    async def _identify(self, request: Request, credentials: Credentials, trail: Trail) -> Principal:
         found = [(name, value) for name, value in request.scope["headers"] if name in _CREDENTIAL_HEADERS]
         if not found:
             return self._anonymous(request, credentials)
@@ -103,11 +109,13 @@ class Guard:
             key = presented_key(found)
             if credentials.miss(key):
                 credentials = await self._keys_since(time.monotonic())
-            named = credentials.named_by(key)
-            return credentials.authenticate(key, self._runtime.control.clock())
+            named = trail.target = credentials.named_by(key)
+            principal = credentials.authenticate(key, self._runtime.control.clock())
         except Unauthenticated as error:
             self._count_failure(request, error, named)
             raise
+        trail.target = None  # it is who asks
+        return principal
 
     def _anonymous(self, request: Request, credentials: Credentials) -> Principal:
         principal = credentials.developer if self._anonymous_allowed else None

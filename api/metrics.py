@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
+from core.audit.auditor import Auditor
 from core.pipeline.doorbell import EMBED, EMBED_BULK
 from core.records.backlog import lane_loads, oldest_pending_at
 from core.records.ledger import NOTHING, public_ids, read_ledger, total
@@ -26,6 +27,8 @@ class Metrics:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._companies: dict[str, _Company] = {}
+        self._server = CollectorRegistry()
+        self._server.register(_Audit(runtime.auditor))
 
     def observe_search(self, company: str, namespace: str, took_s: float) -> None:
         """Count a search of a namespace, named by its opaque id."""
@@ -33,10 +36,10 @@ class Metrics:
         registry.searches.labels(namespace).inc()
         registry.seconds.observe(took_s)
 
-    def expose(self, company: str) -> bytes:
-        """Return a company's metrics in the text format."""
-        text: bytes = generate_latest(self._of(company).registry)
-        return text
+    def expose(self, company: str, *, operates: bool) -> bytes:
+        """Return a company's metrics in the text format; for the operator, those of the server too."""
+        registries = (self._of(company).registry, *((self._server,) if operates else ()))
+        return b"".join(generate_latest(registry) for registry in registries)
 
     def _of(self, company: str) -> "_Company":
         return self._companies.get(company) or self._companies.setdefault(company, _Company(self._runtime, company))
@@ -78,6 +81,21 @@ class _Ledger(Collector):
         failures = GaugeMetricFamily("ostraka_doorbell_failures", "Rings that Redis did not take.")
         failures.add_metric([], self._doorbell.failures)
         yield from (quarantined, frozen, free, failures)
+
+
+class _Audit(Collector):
+    """What this process wrote to the audit log."""
+
+    def __init__(self, auditor: Auditor) -> None:
+        self._auditor = auditor
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the present counts."""
+        entries = CounterMetricFamily("ostraka_audit_entries_total", "Entries written to the audit log.")
+        entries.add_metric([], self._auditor.entries)
+        lost = CounterMetricFamily("ostraka_audit_lost_total", "Requests that were counted in it and nothing else.")
+        lost.add_metric([], self._auditor.lost)
+        yield from (entries, lost)
 
 
 def _namespaces(connection: Connection) -> Iterator[Metric]:

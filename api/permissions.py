@@ -53,6 +53,7 @@ PERMISSIONS: Final[Mapping[tuple[str, str], Permission]] = {
     ("GET", "/v1/namespaces/{name}"): READ,
     ("PUT", "/v1/namespaces/{name}"): WRITE,
     ("DELETE", "/v1/namespaces/{name}"): DESTROY,
+    ("GET", "/admin/audit"): OPERATOR,
     ("GET", "/admin/keys"): ADMIN,
     ("POST", "/admin/keys"): ADMIN,
     ("POST", "/admin/keys/{key_id}/rotate"): ADMIN,

@@ -11,7 +11,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.options import Config, Data, control_of
-from core.audit.events import Event
 from core.audit.log import AuditLog, Entry
 from core.audit.verification import verify_log
 from core.clock import to_datetime, to_us
@@ -62,12 +61,9 @@ def list_all(
 
 
 def _fields(entry: Entry) -> dict[str, Any]:
-    """Return an entry as it is shown; of one that was changed only what lies in the clear."""
-    shown: dict[str, Any] = {"seq": entry.seq, "at": to_datetime(entry.at), "company": entry.company}
-    if entry.event is None:
-        return {**shown, "damaged": True}
-    fields = entry.event._asdict()
-    return {**shown, **fields, "since": None if entry.event.since is None else to_datetime(entry.event.since)}
+    event = entry.event
+    since = None if event.since is None else to_datetime(event.since)
+    return {**event._asdict(), "seq": entry.seq, "at": to_datetime(entry.at), "company": entry.company, "since": since}
 
 
 def _entries(log: AuditLog, limit: int, **wanted: Any) -> Iterator[Entry]:
@@ -82,7 +78,7 @@ def _entries(log: AuditLog, limit: int, **wanted: Any) -> Iterator[Entry]:
 
 
 def _cells(entry: Entry) -> list[str]:
-    event = entry.event or Event("DAMAGED", "", "")
+    event = entry.event
     told = (event.actor, event.action, event.result, str(event.times), entry.company)
     asked = (event.namespace, event.target, event.address)
     return [str(entry.seq), f"{to_datetime(entry.at):%Y-%m-%d %H:%M:%S}", *(each or "" for each in (*told, *asked))]

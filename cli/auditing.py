@@ -20,14 +20,17 @@ class Note:
 
 
 @contextmanager
-def recorded(control: ControlStore, action: str, *, begins: bool = True) -> Iterator[Note]:
-    """Record what the block does. It does not begin unless that is written.
+def recorded(control: ControlStore, action: str, *, while_frozen: bool = False) -> Iterator[Note]:
+    """Record what the block does. It does not begin unless that is written, or goes on ``while_frozen``.
 
-    Raises ``Frozen``, ``Unavailable``. ``begins=False`` is for what must go on without: the end alone is written.
+    Raises ``Frozen``, ``Unavailable``.
     """
     note, actor = Note(), f"cli:{os.getuid()}"
-    if begins:
+    try:
         control.audit.append([Event(actor, action, BEGUN)])
+    except Frozen:
+        if not while_frozen:
+            raise
     failure: BaseException | None = None
     try:
         yield note

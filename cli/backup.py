@@ -121,7 +121,7 @@ def restore(
             if any(old != new for old, new in names.items()) or (names and not source.is_dir()):
                 raise InvalidInput("--namespace: a whole store is restored; name --into-company too", field="namespace")
             restore_directory(backup, settings.storage.path)
-            with control_of(config, data) as control, recorded(control, "backup.restore", begins=False) as note:
+            with control_of(config, data) as control, recorded(control, "backup.restore") as note:
                 note.target = backup.header.backup
             typer.echo(f"{settings.storage.path} holds the store of {backup.header.backup}")
             return

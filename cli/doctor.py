@@ -12,6 +12,7 @@ from rich.table import Table
 
 from cli.options import settings_of
 from cli.private_redis import ping, private_socket
+from core.audit.verification import verify_log
 from core.embedding.fingerprint import fingerprint_of
 from core.embedding.importing import find_spec
 from core.embedding.manifest import read_manifest
@@ -76,6 +77,7 @@ def _examine(
         return
     try:
         yield "", found("master key", f"{control.master.key_id} fits, from {control.key_source.where}")
+        yield "", attempt("audit log", partial(_audit, control))
         for company in control.companies():
             for finding in _company(control, company.id, settings, ledgers):
                 yield company.id, finding
@@ -87,6 +89,8 @@ def _examine(
 
 def _schemas(root: Path) -> Iterator[partial[Finding]]:
     yield partial(diagnosis.look_at_schema, root / "control.db", "control")
+    if (root / "audit.db").is_file():
+        yield partial(diagnosis.look_at_schema, root / "audit.db", "audit")
     for path in sorted((root / "companies").glob("*/records.db")):
         yield partial(diagnosis.look_at_schema, path, "company")
 
@@ -107,6 +111,14 @@ def _company(
     yield attempt("queues", partial(diagnosis.look_at_queues, records, settings.queue.stalled_s))
     yield attempt("shards", partial(diagnosis.look_at_shards, records))
     yield attempt("model", partial(_model, records, settings))
+
+
+def _audit(control: ControlStore) -> Finding:
+    verdict = verify_log(control.audit)
+    if verdict.holds:
+        return found("audit log", f"whole, {verdict.entries:,} entries")
+    first = verdict.faults[0]
+    return found("audit log", f"entry {first.seq}: {first.what}; `ostraka audit verify` tells more", failed=True)
 
 
 def _cache(settings: Settings) -> Finding:

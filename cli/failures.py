@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cli.auditing import recorded
 from cli.options import Config, Data, control_of
 from core.errors import InvalidInput
 
@@ -65,7 +66,7 @@ def retry(
     from core.records.retries import retry_rows  # noqa: PLC0415
 
     named = _row_ids(ids, rows, everything=everything)
-    with _records_of(company, config, data) as records:
+    with _changed_records("failure.retry", company, config, data) as records:
         retried = retry_rows(records, find_failed(records, records.namespace(namespace), ids or None, named))
     typer.echo(f"retried {retried}")
 
@@ -84,7 +85,7 @@ def discard(
     from core.records.failures import discard_failed, find_failed  # noqa: PLC0415 - as above
 
     named = _row_ids(ids, rows, everything=everything)
-    with _records_of(company, config, data) as records:
+    with _changed_records("failure.discard", company, config, data) as records:
         opened = records.namespace(namespace)
         discarded = discard_failed(records, opened, find_failed(records, opened, ids or None, named))
     typer.echo(f"discarded {discarded.rows}")
@@ -113,3 +114,10 @@ def _cells(failure: "Failure") -> list[str]:
 def _records_of(company: str, config: Config, data: Data) -> "Iterator[CompanyRecords]":
     with control_of(config, data) as control:
         yield control.records(control.find_company(company).id)
+
+
+@contextmanager
+def _changed_records(action: str, company: str, config: Config, data: Data) -> "Iterator[CompanyRecords]":
+    with control_of(config, data) as control, recorded(control, action) as note:
+        note.company = control.find_company(company).id
+        yield control.records(note.company)

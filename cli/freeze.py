@@ -25,7 +25,7 @@ def freeze(
 
     Searches go on. Works with and without a running server.
     """
-    with control_of(config, data) as control, recorded(control, "server.freeze"):
+    with control_of(config, data) as control, recorded(control, "server.freeze", while_frozen=True):
         outcome = freezing.freeze(control, max_seconds)
         until = outcome.state.frozen_until
         ends = "until `ostraka unfreeze`" if until is None else f"until {to_datetime(until):%Y-%m-%d %H:%M:%S} UTC"
@@ -37,6 +37,6 @@ def freeze(
 def unfreeze(config: Config = None, data: Data = None) -> None:
     """Take writes again."""
     with control_of(config, data) as control:
-        with recorded(control, "server.unfreeze", begins=False):  # before it, nothing can be written
+        with recorded(control, "server.unfreeze", while_frozen=True):
             freezing.unfreeze(control)
         typer.echo("open: writes are taken")

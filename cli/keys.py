@@ -5,10 +5,11 @@ from typing import Annotated, Final
 
 import typer
 
+from cli.auditing import recorded
 from cli.options import Config, Data, control_of
 from core.clock import to_datetime
 from core.errors import InvalidInput
-from core.records.apikeys import create_key, list_keys, revoke_key, rotate_key
+from core.records.apikeys import create_key, find_key, list_keys, revoke_key, rotate_key, split_key
 from core.records.grants import Grant
 
 app = typer.Typer(help="Create, list, rotate and revoke API keys.", no_args_is_help=True)
@@ -29,10 +30,12 @@ def create(
     data: Data = None,
 ) -> None:
     """Create a key and print it, once, alone on its line."""
-    with control_of(config, data) as control:
-        owner = control.find_company(company)
+    with control_of(config, data) as control, recorded(control, "key.create") as note:
+        note.company = control.find_company(company).id
         until = None if expires is None else control.clock() + parse_lifetime_us(expires)
-        typer.echo(create_key(control, owner.id, scope.split(","), namespace or ["*"], until, requests_per_s))
+        key = create_key(control, note.company, scope.split(","), namespace or ["*"], until, requests_per_s)
+        note.target = split_key(key)[0]
+    typer.echo(key)
 
 
 @app.command("list")
@@ -58,14 +61,17 @@ def rotate(
     data: Data = None,
 ) -> None:
     """Create a key with the same rights and end, print it, and let the old one end after the overlap."""
-    with control_of(config, data) as control:
-        typer.echo(rotate_key(control, key_id, parse_lifetime_us(overlap, "overlap")))
+    with control_of(config, data) as control, recorded(control, "key.rotate") as note:
+        note.company, note.target = find_key(control, key_id).grant.company_id, key_id
+        key = rotate_key(control, key_id, parse_lifetime_us(overlap, "overlap"))
+    typer.echo(key)
 
 
 @app.command()
 def revoke(key_id: KeyId, config: Config = None, data: Data = None) -> None:
     """Revoke a key; it stops working within a second."""
-    with control_of(config, data) as control:
+    with control_of(config, data) as control, recorded(control, "key.revoke") as note:
+        note.company, note.target = find_key(control, key_id).grant.company_id, key_id
         revoke_key(control, key_id)
 
 

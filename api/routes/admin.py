@@ -19,6 +19,7 @@ from starlette.responses import Response, StreamingResponse
 from api.answers import answer
 from api.guardedroute import GuardedRoute
 from api.problems import documented
+from api.routes.dependencies import Caller
 from core import limits
 from core.backup.creating import Backup, open_backup
 from core.clock import to_datetime
@@ -78,12 +79,14 @@ class FreezeAnswer(FreezeView):
 
 
 @router.post("/backup", responses={**_STREAM, **documented(404)}, response_class=Response, summary="Take a backup")
-async def backup(body: MakeBackup, request: Request) -> Response:
+async def backup(body: MakeBackup, request: Request, caller: Caller) -> Response:
     """Send a sealed backup of the running server, the same bytes as the command writes."""
     control = _runtime(request).control
     company = None if body.company is None else (await to_thread.run_sync(control.find_company, body.company)).id
+    caller.trail.company = company
     opened = open_backup(control, company)
     ready = await to_thread.run_sync(opened.__enter__)
+    caller.trail.target = ready.header.backup
     name = f"{ready.header.backup}.ostraka"
     return StreamingResponse(
         _sent(opened, ready.chunks()),

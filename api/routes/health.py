@@ -65,4 +65,7 @@ def metrics(request: Request, caller: Caller) -> Response:
     """Return the company's metrics, namespaces by their opaque ids. Needs the scope `read` for all of them."""
     if not caller.principal.covers_all:
         raise Forbidden("metrics are of every namespace; use a key that covers all", code="namespace_forbidden")
-    return Response(request.app.state.metrics.expose(caller.principal.company_id), media_type=CONTENT_TYPE_LATEST)
+    return Response(
+        request.app.state.metrics.expose(caller.principal.company_id, operates=caller.operates),
+        media_type=CONTENT_TYPE_LATEST,
+    )

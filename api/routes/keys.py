@@ -98,7 +98,7 @@ def create(body: NewKey, request: Request, caller: Caller) -> Response:
     company_id = _company(control, caller, body.company)
     grant = Grant(company_id, body.scopes, body.namespaces, expires_at, requests_per_s=body.requests_per_s)
     _require_within(request, caller, grant)
-    return _made(create_key(control, company_id, body.scopes, body.namespaces, expires_at, body.requests_per_s))
+    return _made(caller, create_key(control, company_id, body.scopes, body.namespaces, expires_at, body.requests_per_s))
 
 
 @router.post(
@@ -116,7 +116,7 @@ def rotate(key_id: PathText, body: Rotation, request: Request, caller: Caller) -
     def allowed(grant: Grant) -> None:
         _require_within(request, caller, grant)
 
-    return _made(rotate_key(control, key_id, body.overlap_s * 1_000_000, allowed))
+    return _made(caller, rotate_key(control, key_id, body.overlap_s * 1_000_000, allowed))
 
 
 @router.delete("/keys/{key_id}", status_code=204, responses=documented(404), summary="Revoke an API key")
@@ -139,7 +139,8 @@ def _company(control: ControlStore, caller: Access, name: str | None) -> str:
         return caller.principal.company_id
     if not caller.operates:
         raise Forbidden("keys of other companies are the operator's; name no company", code="operator_only")
-    return control.find_company(name).id
+    caller.trail.company = control.find_company(name).id
+    return caller.trail.company
 
 
 def _require_within(request: Request, caller: Access, grant: Grant) -> None:
@@ -150,12 +151,15 @@ def _require_within(request: Request, caller: Access, grant: Grant) -> None:
 
 def _require_own(control: ControlStore, caller: Access, key_id: str) -> None:
     """Raise ``NotFound`` unless the key is one that the caller manages."""
-    if find_key(control, key_id).grant.company_id != caller.principal.company_id and not caller.operates:
+    found = find_key(control, key_id)
+    if found.grant.company_id != caller.principal.company_id and not caller.operates:
         raise NotFound("there is no such key, or it is revoked already", field="key_id")
+    caller.trail.company, caller.trail.target = found.grant.company_id, found.id
 
 
-def _made(key: str) -> Response:
-    return answer({"id": split_key(key)[0], "key": key}, 201)
+def _made(caller: Access, key: str) -> Response:
+    caller.trail.target = split_key(key)[0]
+    return answer({"id": caller.trail.target, "key": key}, 201)
 
 
 def _view(key: KeyRecord) -> dict[str, Any]:

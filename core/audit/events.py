@@ -41,6 +41,9 @@ class Event(NamedTuple):
         return orjson.dumps({name: value for name, value in self._asdict().items() if value is not None})
 
 
+DAMAGED: Final = Event(UNKNOWN, UNKNOWN, "damaged")  # stands for an entry that was changed
+
+
 def result_of(error: BaseException | None) -> str:
     """Return how something ended: ok, refused for a reason that is the caller's, or failed."""
     if error is None:

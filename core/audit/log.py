@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from core.audit.events import Event, parse_event
+from core.audit.events import DAMAGED, Event, parse_event
 from core.clock import Clock, to_datetime, to_us
 from core.crypto.auditkey import LINK_BYTES, AuditKey, new_audit_secret, unwrap_audit_key, wrap_audit_key
 from core.crypto.keys import MasterKey
@@ -52,12 +52,17 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry as it is read; without ``event`` its bytes were changed."""
+    """An entry as it is read; the event is ``DAMAGED`` where its bytes were changed."""
 
     seq: int
     at: int
     company: str | None
-    event: Event | None
+    event: Event
+
+    @property
+    def damaged(self) -> bool:
+        """Whether it is not what was written."""
+        return self.event is DAMAGED
 
 
 @dataclass(frozen=True)
@@ -131,19 +136,19 @@ class AuditLog:
         found = []
         for row in rows:
             entry = self.read_entry(row)
-            if action is None or entry.event is None or entry.event.action == action:
+            if action is None or entry.damaged or entry.event.action == action:
                 found.append(entry)
             if len(found) == limit:
                 return Page(found, row.seq)
         return Page(found, rows[-1].seq if len(rows) == _PAGE_ROWS else None)
 
     def read_entry(self, row: Row[Any]) -> Entry:
-        """Return the entry of a row, without its event when it does not open where it lies."""
+        """Return the entry of a row; it is damaged when it does not open where it lies."""
         key = self.key
         try:
             event = parse_event(key.open(row.sealed, "entry", row.seq, row.at, row.company_id or ""))
         except IntegrityError:
-            event = None
+            event = DAMAGED
         return Entry(row.seq, row.at, row.company_id, event)
 
     def prune(self, keep_days: int) -> int:

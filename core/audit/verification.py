@@ -51,7 +51,7 @@ def verify_log(log: AuditLog) -> Verdict:
                 verdict.tell(before.seq + 1, f"missing, up to entry {row.seq - 1}")
             elif log.key.link(before.link, row.seq, row.sealed) != row.link:
                 verdict.tell(row.seq, "does not follow the entry before it")
-            if log.read_entry(row).event is None:
+            if log.read_entry(row).damaged:
                 verdict.tell(row.seq, "changed, or not where it was written")
             if at.seq == head.seq and at.link != head.link:
                 verdict.tell(row.seq, "not the entry that the control store noted")

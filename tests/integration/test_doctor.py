@@ -14,7 +14,8 @@ from core.records.tables import jobs, memories
 from core.settings import load_settings
 from tests.integration.records.conftest import Desk
 
-WELL = {"settings", "cache", "data directory", "disk", "Redis", "schema of control", "schema of company", "master key"}
+SCHEMAS = {"schema of control", "schema of audit", "schema of company"}
+WELL = {"settings", "cache", "data directory", "disk", "Redis", *SCHEMAS, "master key", "audit log"}
 OF_COMPANY = {"record store", "keys", "ledger", "failed memories", "queues", "shards", "model"}
 
 
