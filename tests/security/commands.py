@@ -1,6 +1,7 @@
 """The command line in this process, on a folder's data: it takes less time than starting one."""
 
 import io
+import os
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import structlog
 
 from cli.main import main
+from tests.integration.processes import private_environment
 
 
 class Ran(NamedTuple):
@@ -24,7 +26,8 @@ def run_here(folder: Path, *arguments: str, given: str = "", environment: dict[s
     """Run a command with the folder's keys."""
     out, said = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(said):
-        for name, value in {"XDG_CONFIG_HOME": str(folder / "config"), **(environment or {})}.items():
+        keep_private(patch, folder)
+        for name, value in (environment or {}).items():
             patch.setenv(name, value)
         patch.chdir(folder)
         patch.setattr(sys, "argv", ["ostraka", *arguments, "--data", str(folder / "data")])
@@ -34,6 +37,14 @@ def run_here(folder: Path, *arguments: str, given: str = "", environment: dict[s
     structlog.reset_defaults()  # the command sent the logs to a stream that nobody reads any more
     code = ended.value.code
     return Ran(code if isinstance(code, int) else 0, _text(out), _text(said))
+
+
+def keep_private(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let this process have the settings and keys that a process started by a test in the folder has."""
+    private = private_environment(folder)
+    for name in os.environ.keys() - private.keys():
+        patch.delenv(name)
+    patch.setenv("XDG_CONFIG_HOME", private["XDG_CONFIG_HOME"])
 
 
 def _text(stream: io.TextIOWrapper) -> str:
