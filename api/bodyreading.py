@@ -14,6 +14,7 @@ from core.errors import InvalidInput
 
 Model = TypeVar("Model", bound=BaseModel)
 
+_JSON_TYPES: Final = frozenset({"application/json", "application/x-ndjson", "application/ndjson"})
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -22,7 +23,8 @@ async def read_json(request: Request) -> bytes:
 
     A browser sends other types across sites without asking, and a loopback server may have no keys.
     """
-    if "json" not in request.headers.get("content-type", ""):
+    kind, _, _ = request.headers.get("content-type", "").partition(";")
+    if kind.strip().lower() not in _JSON_TYPES:
         raise InvalidInput("content-type: must be application/json or application/x-ndjson", field="content-type")
     return await request.body()
 

@@ -22,7 +22,7 @@ from core.ids import new_id
 from core.records.companies import DEFAULT_COMPANY, LIVE
 from core.records.control import ControlStore
 from core.records.grants import SCOPES, Grant
-from core.records.keyroll import KeyRecord, Roll, changing_roll, read_roll, seal_grant
+from core.records.keyroll import KeyRecord, Roll, changing_roll, read_roll, seal_grant, write_roll
 from core.records.tables import api_keys, companies
 
 _PREFIX: Final = "ostraka_"
@@ -161,11 +161,15 @@ def _insert(connection: Connection, master: MasterKey, roll: Roll, grant: Grant,
             created_at=now,
         )
     )
-    home = home_of(connection, master)
-    if home not in {None, grant.company_id}:
-        with changing_roll(connection, master, home):
-            pass  # its epoch says that the store has had a key
+    _end_keylessness(connection, master, grant.company_id)
     return f"{_PREFIX}{key_id}.{secret}"
+
+
+def _end_keylessness(connection: Connection, master: MasterKey, company_id: str) -> None:
+    """Let the default company's epoch say that the store has had a key, where its own first key does not."""
+    home = home_of(connection, master)
+    if home not in {None, company_id} and read_roll(connection, master, home).epoch == 0:
+        write_roll(connection, master, home, 1)
 
 
 def _reseal(connection: Connection, master: MasterKey, key: KeyRecord, grant: Grant) -> None:
