@@ -18,19 +18,23 @@ serve: $(VENV)/.server ## run the server on 127.0.0.1:3300 (ARGS="--port 4000 --
 demo: $(VENV)/.server ## load a small conversation, search it, show answers and times
 	$(BIN)/ostraka demo $(ARGS)
 
-test: $(VENV)/.dev ## run every test, two files at a time
+test: $(VENV)/.dev $(VENV)/.proxies ## run every test, two files at a time
 	$(BIN)/ostraka models fetch
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
-fault: $(VENV)/.dev ## break everything for a quarter of an hour; writes fault-report.json (ARGS="--help" lists lengths)
+fault: $(VENV)/.dev $(VENV)/.proxies ## break everything for a quarter of an hour; writes fault-report.json (ARGS="--help" lists lengths)
 	$(BIN)/ostraka models fetch
 	$(BIN)/python -m tests.fault $(ARGS)
 
-check: $(VENV)/.dev ## format, lint, types, import rules
+check: $(VENV)/.dev ## format, lint, types, import rules, advisories
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.dependencies
+
+audit-deps: $(VENV)/.dev ## compare the pinned dependencies with published advisories
+	$(BIN)/python -m tests.dependencies
 
 fmt: $(VENV)/.dev ## format and fix what can be fixed
 	$(BIN)/ruff format $(SOURCES)
@@ -64,4 +68,12 @@ $(VENV)/.dev: $(VENV)/.server
 	$(INSTALL) --no-build-isolation -e '.[dev]' -e sdk
 	@touch $@
 
-.PHONY: help serve demo test fault check fmt bench clean
+# The recipes of compose/proxy are run for real. Unpacked, not installed: a package would start its server.
+$(VENV)/.proxies: $(VENV)/.python
+	@{ command -v nginx && command -v caddy; } >/dev/null || { mkdir -p $(VENV)/proxies && cd $(VENV)/proxies \
+		&& { apt-get download -qq nginx caddy || { apt-get update -qq && apt-get download -qq nginx caddy; }; } \
+		&& for package in *.deb; do dpkg -x "$$package" .; done; } \
+		|| echo "nginx and caddy are not here and apt cannot bring them: the test of the proxies will fail; install them"
+	@touch $@
+
+.PHONY: help serve demo test fault check audit-deps fmt bench clean
