@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cli.auditing import recorded
 from cli.options import Config, Data, control_of
 from core.crypto.keysource import rotating
 from core.pipeline import rotation
@@ -20,16 +21,18 @@ OfCompany = Annotated[str, typer.Option("--company", help="Whose namespace it is
 @app.command()
 def master(config: Config = None, data: Data = None) -> None:
     """Seal everything that the master key seals with a new one; prints its id. Takes a second."""
-    with control_of(config, data) as control:
-        typer.echo(rotation.rotate_master(control, rotating(control.key_source)))
+    with control_of(config, data) as control, recorded(control, "master.rotate") as note:
+        note.target = rotation.rotate_master(control, rotating(control.key_source))
+        typer.echo(note.target)
         typer.echo("Backups made before need the key of before: keep it for as long as you keep them.", err=True)
 
 
 @app.command()
 def company(name: Annotated[str, typer.Argument(help="Its name.")], config: Config = None, data: Data = None) -> None:
     """Give a company a new key, and destroy the one before; prints the new key's version. Takes a second."""
-    with control_of(config, data) as control:
-        typer.echo(rotation.rotate_company(control, control.find_company(name).id))
+    with control_of(config, data) as control, recorded(control, "company.rotate") as note:
+        note.company = control.find_company(name).id
+        typer.echo(rotation.rotate_company(control, note.company))
 
 
 @app.command()
@@ -43,8 +46,10 @@ def namespace(
 
     Workers seal anew what is there, then the older key is destroyed: `ostraka rotate status` says how far that is.
     """
-    with control_of(config, data) as control:
-        records = control.records(control.find_company(of_company).id)
+    with control_of(config, data) as control, recorded(control, "namespace.rotate") as note:
+        note.company = control.find_company(of_company).id
+        records = control.records(note.company)
+        note.namespace = records.namespace(name).public_id
         typer.echo(rotation.rotate_namespace(records, name))
 
 

@@ -29,6 +29,7 @@ LOOKING = {  # these change nothing, or run a server whose requests are recorded
     "models fetch",
     "models import",
     "models list",
+    "rotate status",
     "serve",
     "verify-deleted",
     "worker",
