@@ -18,6 +18,7 @@ from api.delivery import Delivery
 from api.guard import Guard
 from api.guardedroute import require_guarded
 from api.heads import HeadLimit
+from api.links import add_links
 from api.metrics import Metrics
 from api.paths import ExactSegments
 from api.proxies import TrustedProxies
@@ -85,7 +86,7 @@ def create_app(runtime: Runtime, *, anonymous_allowed: bool, ping_redis: Callabl
 
 
 def _complete_openapi(app: FastAPI) -> None:
-    """Add the schemas that routes refer to by name, and how to authenticate."""
+    """Add the schemas that routes refer to by name, how to authenticate, and what may follow upon what."""
     generated: dict[str, Any] = app.openapi()
     components = generated.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
@@ -98,4 +99,5 @@ def _complete_openapi(app: FastAPI) -> None:
         "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
     }
     generated["security"] = [{"bearer": []}, {"apiKey": []}, {}]
+    add_links(generated)
     app.openapi_schema = generated

@@ -49,6 +49,20 @@ def test_every_reference_leads_somewhere(openapi):
     assert wanted <= set(openapi["components"]["schemas"])
 
 
+def test_links_name_parameters_that_are_there(openapi):
+    named = {operation["operationId"]: operation for _, _, operation in operations(openapi)}
+    links = [
+        link
+        for _, _, operation in operations(openapi)
+        for response in operation["responses"].values()
+        for link in response.get("links", {}).values()
+    ]
+    assert len(links) > 20
+    for link in links:
+        known = {parameter["name"] for parameter in named[link["operationId"]].get("parameters", [])}
+        assert set(link["parameters"]) <= known
+
+
 def test_every_credential_is_documented(openapi):
     assert {"bearer": []} in openapi["security"]
     assert {"apiKey": []} in openapi["security"]
