@@ -94,6 +94,7 @@ FORMS: Final = (
     _form(
         "admin", "POST", "/admin/keys", {"company": "two", "scopes": ["read"], "namespaces": ["team"]}, operator=True
     ),
+    _form("admin", "GET", "/admin/audit", operator=True),
     _form("admin", "POST", "/admin/backup", {"company": "two"}, operator=True),
     _form("admin", "POST", "/admin/freeze", {"max_seconds": 1}, operator=True),
 )

@@ -78,6 +78,7 @@ class Story:
         self.gather("data directory, running", files_below(self.server.data))
         self.hang_up()
         self.server.stop()
+        self.command("audit", "verify")
         self.look_at_files("stopped")
         self.left_behind = cache_leftovers(self.server.data)
 
@@ -108,7 +109,12 @@ class Story:
         self.command("freeze")
         self.command("unfreeze")
         self.command("doctor", status={0, 1})
+        self.end_a_company()
+        self.command("rotate", "company", self.company)
+        self.command("rotate", "namespace", here.namespace, *owned)
+        self.command("audit", "list")
         client = self.client(operator)
+        self.manage_keys(client)
         sent = client.post("/admin/backup", json={"company": self.company})
         assert sent.status_code == 200
         (self.backups / "sent.ostraka").write_bytes(sent.content)
@@ -118,6 +124,27 @@ class Story:
         for path in ("/metrics", "/health", "/health/ready"):
             self.evidence["metrics and health"].append((path, client.get(path).content))
         client.close()
+
+    def end_a_company(self) -> None:
+        """A company from its beginning to its end, after which nothing knows its name."""
+        ended = self.marks.plant("name of a company that ends")
+        self.command("companies", "create", ended)
+        for change in (("suspend",), ("resume",), ("quota", "--memories", "9"), ("delete", "--yes")):
+            self.command("companies", change[0], ended, *change[1:])
+        self.command("companies", "suspend", ended, status=2)
+
+    def manage_keys(self, client: httpx.Client) -> None:
+        """Make, replace and revoke keys whose patterns are marks, and ask for what is refused."""
+        grant = {"company": self.company, "scopes": ["read"], "namespaces": [self.marks.plant("key pattern in a body")]}
+        made = client.post("/admin/keys", json=grant)
+        assert made.status_code == 201
+        assert client.post(f"/admin/keys/{made.json()['id']}/rotate", json={}).status_code == 201
+        assert client.get("/admin/keys", params={"company": self.company}).status_code == 200
+        assert client.delete(f"/admin/keys/{made.json()['id']}").status_code == 204
+        assert client.delete(f"/admin/keys/{self.marks.plant('unknown key')}").status_code == 404
+        assert client.post("/admin/keys", json=grant | {"scopes": [self.marks.plant("scope")]}).status_code == 422
+        assert client.get("/admin/audit").status_code == 200
+        assert client.get("/admin/audit", params={"action": self.marks.plant("action")}).status_code == 422
 
     def look_at_processes(self) -> None:
         processes = [psutil.Process(self.server.pid), *self.server.children()]
