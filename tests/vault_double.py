@@ -115,7 +115,7 @@ class VaultDouble:
                 return {"data": {"plaintext": base64.b64encode(self._open(given.get("ciphertext", ""))).decode()}}
             case found:
                 key = secrets.token_bytes(given.get("bits", 256) // 8)
-                data = {"ciphertext": self._seal(key), "key_version": len(self.versions)}
+                data = {"ciphertext": self.seal(key), "key_version": len(self.versions)}
                 plaintext = {"plaintext": base64.b64encode(key).decode()} if found[1].endswith("plaintext") else {}
                 return {"data": data | plaintext}
 
@@ -128,7 +128,8 @@ class VaultDouble:
         self.tokens.add(token)
         return token
 
-    def _seal(self, key: bytes) -> str:
+    def seal(self, key: bytes) -> str:
+        """Return the ciphertext of a key, under the newest version."""
         nonce = secrets.token_bytes(NONCE_BYTES)
         sealed = AESGCM(self.versions[-1]).encrypt(nonce, key, None)
         return f"vault:v{len(self.versions)}:{base64.b64encode(nonce + sealed).decode()}"

@@ -1,6 +1,8 @@
 """A master key that is known, a server that works, fails and crashes with it, and a search for the key everywhere."""
 
 import base64
+import json
+import os
 import resource
 import secrets
 import shutil
@@ -14,7 +16,9 @@ import psutil
 import pytest
 import redis
 
-from tests.integration.processes import Server, eventually, run_command, running
+from tests.integration.processes import ROOT, Server, eventually, run_command, running
+from tests.plugins import install_plugin
+from tests.vault_double import VaultDouble
 
 KEY = secrets.token_bytes(32)
 TEXT = base64.b64encode(KEY).decode()
@@ -86,18 +90,39 @@ def dumps_wanted() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
 
 
-@pytest.fixture(params=["variable", pytest.param("file", marks=pytest.mark.long_run)])
-def server(request, tmp_path, tmp_path_factory, dumps_wanted) -> Iterator[Server]:
+def configured(source: str, keys: Path, vault: VaultDouble) -> dict[str, str]:
+    """Put the key where a source finds it; return the variables that say where."""
+    if source == "variable":
+        return {"OSTRAKA_ENCRYPTION_KEY": TEXT}
+    file = keys / "master.key"
+    file.touch(mode=0o600)
+    if source == "file":
+        file.write_text(TEXT)
+        return {"OSTRAKA_STORAGE__KEY_FILE": str(file)}
+    file.write_text(vault.seal(KEY))
+    install_plugin(keys, "vault-here", "core.crypto.vault:open_vault")
+    options = {"address": vault.address, "key": "ostraka", "file": str(file)}
+    return {
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{keys}",
+        "OSTRAKA_STORAGE__KEY_SOURCE": "vault-here",
+        "OSTRAKA_STORAGE__KEY_SOURCE_OPTIONS": json.dumps(options),
+    }
+
+
+@pytest.fixture
+def vault() -> Iterator[VaultDouble]:
+    vault = VaultDouble()
+    vault.tokens = {TOKEN}
+    yield vault
+    vault.close()
+
+
+@pytest.fixture(params=["variable", *(pytest.param(name, marks=pytest.mark.long_run) for name in ("file", "vault"))])
+def server(request, tmp_path, tmp_path_factory, vault, dumps_wanted) -> Iterator[Server]:
     folder = tmp_path / "server"
     (folder / "temporary").mkdir(parents=True)
-    configured = {"OSTRAKA_ENCRYPTION_KEY": TEXT}
-    if request.param == "file":
-        file = tmp_path_factory.mktemp("keys") / "master.key"
-        file.touch(mode=0o600)
-        file.write_text(TEXT)
-        configured = {"OSTRAKA_STORAGE__KEY_FILE": str(file)}
     cache = Path(tempfile.mkdtemp(prefix="ostraka-test-", dir="/dev/shm"))  # opened shards lie in memory
-    environment = configured | {
+    environment = configured(request.param, tmp_path_factory.mktemp("keys"), vault) | {
         "OSTRAKA_CACHE__PATH": str(cache),
         "VAULT_TOKEN": TOKEN,
         "OSTRAKA_SERVER__LOG_LEVEL": "debug",
@@ -139,9 +164,8 @@ def test_the_key_is_nowhere_but_in_memory(server):
     psutil.wait_procs(processes[1:], 60)
 
     (server.data / "control.db").write_bytes(b"no database")
-    key = {name: value for name, value in server.environment.items() if name.startswith("OSTRAKA_")}
     for command in (["keys", "list"], ["doctor"]):
-        status, out, err = run_command(server.folder, *command, environment=key)
+        status, out, err = run_command(server.folder, *command, environment=server.environment)
         assert status
         assert not holds_key((out + err).encode())
     assert list(server.folder.glob("core*")) == []
