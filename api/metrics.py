@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from core.audit.auditor import Auditor
 from core.pipeline.doorbell import EMBED, EMBED_BULK
 from core.records.backlog import lane_loads, oldest_pending_at
+from core.records.keyversions import retiring
 from core.records.ledger import NOTHING, public_ids, read_ledger, total
 from core.records.quarantine import quarantined_shards
 from core.records.reading import count_shards
@@ -74,13 +75,15 @@ class _Ledger(Collector):
             yield from _queues(connection, self._records.clock())
             quarantined = GaugeMetricFamily("ostraka_quarantined_shards", "Live shards whose file was refused.")
             quarantined.add_metric([], len(quarantined_shards(connection)))
+            rotating = GaugeMetricFamily("ostraka_keys_retiring", "Namespaces that still need an older key.")
+            rotating.add_metric([], len(retiring(connection)))
         frozen = GaugeMetricFamily("ostraka_frozen", "1 while nothing may be written, so that the data can be copied.")
         frozen.add_metric([], float(self._records.database.frozen))
         free = GaugeMetricFamily("ostraka_free_bytes", "Bytes free on the disk of the data directory.")
         free.add_metric([], shutil.disk_usage(self._records.folder).free)
         failures = GaugeMetricFamily("ostraka_doorbell_failures", "Rings that Redis did not take.")
         failures.add_metric([], self._doorbell.failures)
-        yield from (quarantined, frozen, free, failures)
+        yield from (quarantined, rotating, frozen, free, failures)
 
 
 class _Audit(Collector):

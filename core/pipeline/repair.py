@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 from sqlalchemy.exc import NoResultFound
 
-from core.errors import IntegrityError, NotFound, OstrakaError, StaleGeneration, Unavailable
+from core.errors import IntegrityError, KeyUnusable, NotFound, OstrakaError, StaleGeneration, Unavailable
 from core.pipeline.building import open_rows
 from core.pipeline.patience import Patience
 from core.records.company import CompanyRecords, Namespace
@@ -108,6 +108,8 @@ class Repair:
             return False
         try:
             check_shard(self._blobs, namespace.key, shard.public_id)
+        except KeyUnusable:  # nothing is known of the shard
+            return False
         except (IntegrityError, Unavailable) as error:
             self._report(namespace, shard, error)
             self._quarantine(shard)
