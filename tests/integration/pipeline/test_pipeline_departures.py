@@ -199,7 +199,7 @@ def test_files_put_aside_before_do_not_open_with_any_key_that_is_left(acme, tmp_
     assert b"harbour" in own.open_row(sealed, "memories", row_id, "content")  # before, it did
     acme.runtime.delete_company(acme.id)
     rival = control.create_company("acme")  # of the same name
-    secrets = [control.records(company).key.secret for company in control.company_ids()]
+    secrets = [control.records(company).key.newest.secret for company in control.company_ids()]
     assert rival.id in control.company_ids()
     for secret in [*secrets, control.master.secret * 2]:
         with pytest.raises(IntegrityError):
