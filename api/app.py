@@ -23,7 +23,20 @@ from api.metrics import Metrics
 from api.paths import ExactSegments
 from api.proxies import TrustedProxies
 from api.rates import RATE_FIELDS
-from api.routes import admin, audit, deletions, failures, health, jobs, keys, namespaces, reading, searching, writing
+from api.routes import (
+    admin,
+    audit,
+    companies,
+    deletions,
+    failures,
+    health,
+    jobs,
+    keys,
+    namespaces,
+    reading,
+    searching,
+    writing,
+)
 from api.schemas import AddMemory
 from core.runtime import Runtime
 
@@ -79,7 +92,21 @@ def create_app(runtime: Runtime, *, anonymous_allowed: bool, ping_redis: Callabl
         app.add_middleware(TrustedProxies, trusted=trusted)
     problems.install(app)
     # Looked through in this order at each request: what is asked most comes first.
-    for module in (writing, searching, reading, jobs, namespaces, health, deletions, failures, admin, keys, audit):
+    modules = (
+        writing,
+        searching,
+        reading,
+        jobs,
+        namespaces,
+        health,
+        deletions,
+        failures,
+        admin,
+        keys,
+        audit,
+        companies,
+    )
+    for module in modules:
         app.include_router(require_guarded(module.router))
     _complete_openapi(app)
     return app

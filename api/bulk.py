@@ -11,6 +11,7 @@ from api.problems import faults_of, summary_of
 from api.schemas import AddMemory
 from core import limits
 from core.errors import InvalidInput, Malformed, TooLarge
+from core.memory import stored_bytes
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class BulkLines:
     namespace: str
     items: Sequence[AddMemory]
     rejected: Sequence[Rejected]
+    stored_bytes: int
 
 
 def parse_bulk(body: bytes, content_type: str) -> BulkLines:
@@ -57,7 +59,7 @@ def parse_bulk(body: bytes, content_type: str) -> BulkLines:
     namespaces = {item.namespace for item in items}
     if len(namespaces) > 1:
         raise InvalidInput("namespace: one bulk call writes one namespace; send a call for each", field="namespace")
-    return BulkLines(namespaces.pop(), items, rejected)
+    return BulkLines(namespaces.pop(), items, rejected, stored_bytes(items))
 
 
 def _judge(number: int, line: bytes) -> AddMemory | Rejected:

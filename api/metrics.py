@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -9,9 +10,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
+from api.companyfigures import CompanyFigures
 from core.audit.auditor import Auditor
 from core.pipeline.doorbell import EMBED, EMBED_BULK
 from core.records.backlog import lane_loads, oldest_pending_at
+from core.records.company import CompanyRecords
 from core.records.keyversions import retiring
 from core.records.ledger import NOTHING, public_ids, read_ledger, total
 from core.records.quarantine import quarantined_shards
@@ -30,17 +33,23 @@ class Metrics:
         self._companies: dict[str, _Company] = {}
         self._server = CollectorRegistry()
         self._server.register(_Audit(runtime.auditor))
+        self._server.register(CompanyFigures(runtime))
 
     def observe_search(self, company: str, namespace: str, took_s: float) -> None:
         """Count a search of a namespace, named by its opaque id."""
         registry = self._of(company)
-        registry.searches.labels(namespace).inc()
+        registry.count_search(namespace)
         registry.seconds.observe(took_s)
 
     def expose(self, company: str, *, operates: bool) -> bytes:
-        """Return a company's metrics in the text format; for the operator, those of the server too."""
-        registries = (self._of(company).registry, *((self._server,) if operates else ()))
-        return b"".join(generate_latest(registry) for registry in registries)
+        """Return a company's metrics in the text format; for the operator, the server's and every company's too."""
+        self._of(company).forget_departed()
+        text: bytes = generate_latest(self._of(company).registry)
+        if operates:
+            for departed in self._companies.keys() - set(self._runtime.control.company_ids()):
+                del self._companies[departed]
+            text += generate_latest(self._server)
+        return text
 
     def _of(self, company: str) -> "_Company":
         return self._companies.get(company) or self._companies.setdefault(company, _Company(self._runtime, company))
@@ -58,15 +67,31 @@ class _Company:
             buckets=_SEARCH_BUCKETS_S,
             registry=self.registry,
         )
-        self.registry.register(_Ledger(runtime, company))
+        self._records = runtime.control.records(company)
+        self._searched: set[str] = set()
+        self.registry.register(_Ledger(runtime, self._records))
+
+    def count_search(self, namespace: str) -> None:
+        """Count a search of a namespace."""
+        self._searched.add(namespace)
+        self.searches.labels(namespace).inc()
+
+    def forget_departed(self) -> None:
+        """Drop what was counted of namespaces that were deleted."""
+        with self._records.database.read() as connection:
+            live = set(public_ids(connection).values())
+        for namespace in self._searched - live:
+            self._searched.discard(namespace)
+            with suppress(KeyError):  # another scrape was faster
+                self.searches.remove(namespace)
 
 
 class _Ledger(Collector):
     """Gauges and totals counted from the record store."""
 
-    def __init__(self, runtime: Runtime, company: str) -> None:
+    def __init__(self, runtime: Runtime, records: CompanyRecords) -> None:
         self._doorbell = runtime.doorbell
-        self._records = runtime.control.records(company)
+        self._records = records
 
     def collect(self) -> Iterator[Metric]:
         """Yield the present counts, all of one moment."""

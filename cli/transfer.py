@@ -20,8 +20,8 @@ from cli.options import Config, Data, control_of, opened_control, settings_of
 from core.clock import to_us
 from core.durability import write_whole
 from core.errors import Busy, ConfigurationError, InvalidInput, OstrakaError
-from core.memory import Name, NewMemory
-from core.pipeline.admission import Admission
+from core.memory import Name, NewMemory, stored_bytes
+from core.pipeline.admission import UNBOUNDED, Admission
 from core.records.backlog import Load
 from core.records.companies import DEFAULT_COMPANY
 from core.records.company import CompanyRecords, Namespace
@@ -113,6 +113,7 @@ class _Writer:
             Load(settings.queue.depth_max, settings.queue.bytes_max),
             free_bytes=lambda: shutil.disk_usage(records.folder).free,
             free_bytes_min=settings.storage.free_bytes_min,
+            quota=lambda: UNBOUNDED,  # the operator decides it here
         )
 
     def write(self, items: Sequence[NewMemory]) -> None:
@@ -130,10 +131,9 @@ class _Writer:
     def _try(self, items: Sequence[NewMemory]) -> None:
         if self._admission.due:
             self._admission.measure()
-        size = sum(len(item.content.encode()) for item in items)
         request = WriteRequest(self._namespace, items, Lane.BULK)
         with (
-            self._admission.admitted(Lane.BULK, len(items), size),
+            self._admission.admitted(Lane.BULK, len(items), stored_bytes(items)),
             self._records.database.write() as connection,
         ):
             commit_writes(connection, [request], self._records.clock())

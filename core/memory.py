@@ -3,8 +3,9 @@
 import math
 import re
 import unicodedata
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 import orjson
 from pydantic import (
@@ -183,3 +184,11 @@ class Stored(BaseModel):
         if fields["occurred_at"] is not None:
             fields["occurred_at"] = datetime.fromisoformat(fields["occurred_at"])
         return Stored.model_construct(**fields)
+
+
+_ID_TO_BE_MADE: Final = f"mem_{0:032}"
+
+
+def stored_bytes(memories: Iterable[NewMemory]) -> int:
+    """Return the bytes that memories will have as they are stored, before they are sealed."""
+    return sum(len(Stored.of(memory, memory.id or _ID_TO_BE_MADE).to_bytes()) for memory in memories)

@@ -17,7 +17,7 @@ from core.embedding.importing import find_spec
 from core.embedding.models import default_models_dir, ensure_model
 from core.embedding.runtime import Embedder
 from core.errors import ConfigurationError, Frozen, NotFound, OstrakaError
-from core.pipeline.admission import Admission
+from core.pipeline.admission import Admission, quota_of
 from core.pipeline.departures import Departure, DepartureWatch, delete_company, finish_departures
 from core.pipeline.doorbell import EMBED, EMBED_BULK, INDEX, MAINTAIN, Doorbell
 from core.pipeline.embedding import EmbedSettings, EmbedStage
@@ -240,7 +240,7 @@ class Runtime:
         return Tenant(
             records=records,
             committer=GroupCommitter(records.database, records.clock, ring),
-            admission=self._admission(records),
+            admission=self._admission(company_id, records),
             query=QueryService(records, snapshots, self.embedder, ranking, self._text_arms),
             embed=self._embed_stage(company_id, records),
             index=index,
@@ -261,13 +261,14 @@ class Runtime:
             ring=ring,
         )
 
-    def _admission(self, records: CompanyRecords) -> Admission:
+    def _admission(self, company_id: str, records: CompanyRecords) -> Admission:
         queue = self.settings.queue
         return Admission(
             records.database,
             Load(queue.depth_max, queue.bytes_max),
             free_bytes=lambda: shutil.disk_usage(records.folder).free,
             free_bytes_min=self.settings.storage.free_bytes_min,
+            quota=lambda: quota_of(self.control.terms(company_id)),
         )
 
     def _embed_stage(self, company_id: str, records: CompanyRecords) -> EmbedStage:

@@ -62,7 +62,10 @@ async def ready(request: Request) -> Response:
     response_class=Response,
 )
 def metrics(request: Request, caller: Caller) -> Response:
-    """Return the company's metrics, namespaces by their opaque ids. Needs the scope `read` for all of them."""
+    """Return the company's metrics, namespaces by their opaque ids. Needs the scope `read` for all of them.
+
+    The operator's key shows every company's figures besides.
+    """
     if not caller.principal.covers_all:
         raise Forbidden("metrics are of every namespace; use a key that covers all", code="namespace_forbidden")
     return Response(

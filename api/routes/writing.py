@@ -32,8 +32,8 @@ from api.schemas import (
 )
 from api.scopes import delete_conditions
 from api.waiting import wait_for_job
-from core.errors import Busy, Conflict, DiskFull, InvalidInput, NotFound, TooLarge
-from core.memory import Name, NewMemory, Tag
+from core.errors import Busy, Conflict, DiskFull, InvalidInput, NotFound, OverQuota, TooLarge
+from core.memory import Name, NewMemory, Tag, stored_bytes
 from core.pipeline.forgetting import Conditions, delete_matching
 from core.records.company import Namespace
 from core.records.deletion import delete_memory
@@ -96,7 +96,9 @@ async def add(request: Request) -> Response:
     access = await caller(request)
     body = await read_json(request)
     memory, wait = parse(AddMemory, body), flag(request, "wait")
-    accepted = await _accept(request, access, memory.namespace, [memory], Lane.INTERACTIVE, body)
+    accepted = await _accept(
+        request, access, memory.namespace, [memory], stored_bytes([memory]), Lane.INTERACTIVE, body
+    )
     state = "pending"
     if wait:
         job = await wait_for_job(access.tenant.records, accepted.job_id, _WAIT_S)
@@ -122,7 +124,7 @@ async def add_bulk(request: Request, caller: Caller) -> Response:
     lines: BulkLines = await to_thread.run_sync(parse_bulk, body, request.headers.get("content-type", ""))
     rejected = [{"line": each.line, "code": each.code, "detail": each.detail} for each in lines.rejected]
     kept = {"accepted": len(lines.items), "rejected": rejected}
-    accepted = await _accept(request, caller, lines.namespace, lines.items, Lane.BULK, body, kept)
+    accepted = await _accept(request, caller, lines.namespace, lines.items, lines.stored_bytes, Lane.BULK, body, kept)
     return answer({"job_id": accepted.job_id, **accepted.answer}, 202)
 
 
@@ -138,11 +140,11 @@ async def patch(memory_id: PathName, body: PatchMemory, namespace: NamespacePara
         item = _patched(current, body, records.clock())
         request = WriteRequest(opened, [item], Lane.INTERACTIVE, replaces_row=current.row)
         try:
-            with admission.admitted(Lane.INTERACTIVE, 1, len(item.content)):
+            with admission.admitted(Lane.INTERACTIVE, 1, stored_bytes([item])):
                 await asyncio.wrap_future(caller.tenant.committer.submit(request))
             break
-        except Conflict:
-            if attempt == _PATCH_TRIES - 1:
+        except Conflict as error:
+            if isinstance(error, OverQuota) or attempt == _PATCH_TRIES - 1:
                 raise
     return answer(memory_body(await to_thread.run_sync(get_memory, records, opened, memory_id)))
 
@@ -180,6 +182,7 @@ async def _accept(
     access: Access,
     name: str,
     items: Sequence[NewMemory],
+    size: int,
     lane: Lane,
     body: bytes,
     kept: dict[str, Any] | None = None,
@@ -189,11 +192,11 @@ async def _accept(
     if tenant.admission.due:
         await to_thread.run_sync(tenant.admission.measure)
     try:
-        with tenant.admission.admitted(lane, len(items), sum(len(item.content) for item in items)):
+        with tenant.admission.admitted(lane, len(items), size):
             namespace = await access.write_or_create(name)
             once = idempotency(request, namespace, body)
             return await _commit(request.app.state.delivery, tenant, namespace, items, lane, once, kept)
-    except (Busy, DiskFull, TooLarge):
+    except (Busy, DiskFull, OverQuota, TooLarge):
         if earlier := await _find_earlier(request, access, name, body):
             return earlier
         raise

@@ -204,6 +204,14 @@ memories = Table(
     Column("fingerprint", String(80)),
     Index("ix_memories_job", "job_id", "state", "error"),  # a job's progress is read from here alone
     Index("ix_memories_handle", "namespace_id", "handle"),
+    Index(
+        "ix_memories_kept",  # grows at its end, and changes again only when a row is deleted
+        "id",
+        "bytes",
+        "deleted_at",  # always null: without it SQLite looks at each row for the condition
+        sqlite_where=text("deleted_at IS NULL"),
+        postgresql_where=text("deleted_at IS NULL"),
+    ),
     Index("ix_memories_session", "namespace_id", "session", "id"),
     Index(
         "ix_memories_pending",

@@ -3,7 +3,7 @@
 import pytest
 
 from core.errors import Busy, DiskFull, TooLarge
-from core.pipeline.admission import Admission
+from core.pipeline.admission import UNBOUNDED, Admission
 from core.records.backlog import Load
 from core.records.tables import Lane
 from tests.integration.records.conftest import Desk
@@ -18,8 +18,14 @@ class Gate:
         self.desk = desk
         self.now = 100.0
         self.free = 1_000
+        self.quota = UNBOUNDED
         self.admission = Admission(
-            desk.records.database, BOUND, lambda: self.free, free_bytes_min=500, clock=lambda: self.now
+            desk.records.database,
+            BOUND,
+            lambda: self.free,
+            free_bytes_min=500,
+            quota=lambda: self.quota,
+            clock=lambda: self.now,
         )
 
     def measure(self, after_s: float = 1.0) -> None:

@@ -101,6 +101,89 @@ def test_a_deletion_by_command_asks_first(served):
     assert "the default company cannot be deleted" in said
 
 
+def test_the_operator_manages_companies_over_the_api(served):
+    made = served.call(served.operator, "POST", "/admin/companies", json={"name": "quay", "memories_max": 2})
+    assert made.status_code == 201
+    company, path = made.json()["id"], f"/admin/companies/{made.json()['id']}"
+    assert made.json() == {
+        "id": company,
+        "name": "quay",
+        "created_at": made.json()["created_at"],
+        "suspended": False,
+        "memories_max": 2,
+        "bytes_max": None,
+        "requests_per_s": None,
+    }
+    again = served.call(served.operator, "POST", "/admin/companies", json={"name": "quay"})
+    assert (again.status_code, again.json()["code"]) == (409, "conflict")
+    listed = served.call(served.operator, "GET", "/admin/companies").json()["companies"]
+    assert made.json() in listed
+
+    key = served.key("quay")
+    for _ in range(2):
+        assert eventually(lambda: served.call(key, "POST", "/v1/memory", json=MEMORY).status_code == 202)
+    refused = served.call(key, "POST", "/v1/memory", json=MEMORY)
+    assert (refused.status_code, refused.json()["code"]) == (409, "quota_exceeded")
+    use = served.call(served.operator, "GET", path).json()
+    assert use["memories"] == 2
+    assert use["bytes"] > 2 * len(MEMORY["content"])
+
+    changed = served.call(served.operator, "PATCH", path, json={"memories_max": None, "suspended": True})
+    assert (changed.json()["memories_max"], changed.json()["suspended"]) == (None, True)
+    assert eventually(lambda: served.code(key) == "company_suspended")
+    served.call(served.operator, "PATCH", path, json={"suspended": False})
+    assert eventually(lambda: served.call(key, "POST", "/v1/memory", json=MEMORY).status_code == 202)
+
+    wrong = served.call(served.operator, "DELETE", path, json={"name": "harbour"})
+    assert (wrong.status_code, wrong.json()["code"]) == (409, "conflict")
+    gone = served.call(served.operator, "DELETE", path, json={"name": "quay"})
+    assert gone.status_code == 200
+    assert gone.json()["id"] == company
+    assert eventually(lambda: served.code(key) == "unauthenticated")
+    assert eventually(lambda: not served.folder(company).exists())
+    for method, body in (("GET", None), ("PATCH", {"suspended": True}), ("DELETE", {"name": "quay"})):
+        missing = served.call(served.operator, method, path, json=body)
+        assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
+
+
+def test_the_default_company_stays(served):
+    home = served.call(served.operator, "GET", "/v1/whoami").json()["company"]
+    for method, body in (("PATCH", {"suspended": True}), ("DELETE", {"name": "default"})):
+        refused = served.call(served.operator, method, f"/admin/companies/{home}", json=body)
+        assert (refused.status_code, refused.json()["code"]) == (409, "default_company")
+
+
+def test_companies_are_the_operators(served):
+    company, _ = served.company("ropes")
+    path = f"/admin/companies/{company}"
+    calls = [
+        ("GET", "/admin/companies", None),
+        ("POST", "/admin/companies", {"name": "mine"}),
+        ("GET", path, None),
+        ("PATCH", path, {"memories_max": None}),
+        ("DELETE", path, {"name": "ropes"}),
+    ]
+    own_admin = served.key("ropes", "read,write,admin")
+    eventually(lambda: served.call(own_admin, "GET", "/v1/whoami").status_code == 200)
+    for method, where, body in calls:
+        refused = served.call(own_admin, method, where, json=body)
+        assert (refused.status_code, refused.json()["code"]) == (403, "operator_only")
+        assert served.call("wrong", method, where, json=body).status_code == 401
+    assert served.folder(company).is_dir()
+
+
+def test_the_figures_of_companies_are_the_operators_and_go_with_them(served):
+    company, key = served.company("nets")
+    figures = served.call(served.operator, "GET", "/metrics").text
+    assert f'ostraka_company_memories{{company="{company}"}} 1.0' in figures
+    assert f'ostraka_company_suspended{{company="{company}"}} 0.0' in figures
+    assert f'ostraka_quota_refusals_total{{company="{company}"}} 0.0' in figures
+    assert "nets" not in figures
+    assert "ostraka_company" not in served.call(key, "GET", "/metrics").text
+    served.command("companies", "delete", "nets", "--yes")
+    assert company not in served.call(served.operator, "GET", "/metrics").text
+
+
 def test_a_deletion_killed_after_the_key_is_finished_by_the_server(served):
     company, key = served.company("ferry")
     killed = Process(served.server.folder, "companies", "delete", "ferry", "--yes")

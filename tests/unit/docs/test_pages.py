@@ -6,13 +6,27 @@ import typer
 from docpages import NAMES, ROOT, code_of, read, rows_named
 from fastapi.routing import APIRoute
 
-from api.routes import admin, audit, deletions, failures, health, jobs, keys, namespaces, reading, searching, writing
+from api.routes import (
+    admin,
+    audit,
+    companies,
+    deletions,
+    failures,
+    health,
+    jobs,
+    keys,
+    namespaces,
+    reading,
+    searching,
+    writing,
+)
 from cli.main import app
 
 COMMAND = typer.main.get_command(app)
+MODULES = (health, jobs, namespaces, reading, searching, writing, deletions, failures, admin, keys, audit, companies)
 ROUTES = {
     (method, route.path)
-    for module in (health, jobs, namespaces, reading, searching, writing, deletions, failures, admin, keys, audit)
+    for module in MODULES
     for route in module.router.routes
     if isinstance(route, APIRoute)
     for method in route.methods

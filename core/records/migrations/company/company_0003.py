@@ -12,6 +12,7 @@ depends_on = None
 def upgrade() -> None:
     _jobs()
     _states()
+    _quotas()
 
 
 def _jobs() -> None:
@@ -24,3 +25,9 @@ def _jobs() -> None:
 def _states() -> None:
     op.add_column("namespaces", sa.Column("key_version", sa.Integer(), nullable=False, server_default="1"))
     op.add_column("namespaces", sa.Column("sealed_state", sa.LargeBinary(), nullable=True))
+
+
+def _quotas() -> None:
+    kept = sa.text("deleted_at IS NULL")
+    columns = ["id", "bytes", "deleted_at"]
+    op.create_index("ix_memories_kept", "memories", columns, sqlite_where=kept, postgresql_where=kept)
