@@ -77,7 +77,7 @@ class Resealing:
 
     def _walk(self, namespace: Namespace, sealed: SealedTable, until: float) -> tuple[int, bool]:
         """Seal a table's rows anew from its cursor on; return how many, and whether all are done."""
-        table, cursor = sealed.table, sealed.cursor(namespace.id)
+        table, cursor, version = sealed.table, sealed.cursor(namespace.id), namespace.key.version
         with self._records.database.read() as connection:
             first = read_counter(connection, cursor)
             if not first:
@@ -96,8 +96,10 @@ class Resealing:
             done, first = done + count, batch[-1] + 1
             self._sleep(time.monotonic() - began)
         with self._records.database.write() as connection:
-            if read_counter(connection, cursor) == first:
-                set_counter(connection, cursor, 0)
+            use_newest_keys(connection, [namespace])
+            if read_counter(connection, cursor) != first or namespace.key.version != version:
+                return done, False
+            set_counter(connection, cursor, 0)
         return done, True
 
     def _batch(self, namespace: Namespace, sealed: SealedTable, ids: Sequence[int], first: int) -> int | None:
@@ -150,7 +152,7 @@ class Resealing:
             log.error("older_key_kept", namespace=namespace.public_id, rows=left, retry_s=retry_s)
             with self._records.database.write() as connection:
                 begin_resealing(connection, namespace.id)
-        elif erase_versions(self._records, namespace):
+        elif erase_versions(self._records, namespace, version):
             self._patience.succeeded(namespace.public_id)
             settle_erased(self._records.database)
             log.info("older_keys_erased", namespace=namespace.public_id, version=version)

@@ -93,15 +93,15 @@ def older_shards(connection: Connection, namespace_id: int, version: int) -> int
     return int(connection.execute(statement.where(*_older_shards(namespace_id, version))).scalar_one())
 
 
-def erase_versions(records: CompanyRecords, namespace: Namespace) -> bool:
-    """Erase every version of a namespace's key but the newest, unless a shard needs one; return whether it was done.
+def erase_versions(records: CompanyRecords, namespace: Namespace, version: int) -> bool:
+    """Erase every version of a namespace's key before ``version``, unless a shard needs one; say whether it was done.
 
-    The caller has seen that no row needs one: none can come to, since writers seal with the newest alone.
+    The caller has seen that no row needs one: none can come to, since writers seal with the newest alone. Nothing is
+    erased where ``version`` is not the newest any more: what the caller has seen may be sealed with it.
     """
     with records.database.write() as connection:
-        if not use_newest_keys(connection, [namespace]):
+        if not use_newest_keys(connection, [namespace]) or namespace.key.version != version:
             return False
-        version = namespace.key.version
         if older_shards(connection, namespace.id, version):
             return False
         with records.changing(connection, namespace.id):

@@ -205,3 +205,48 @@ def test_nothing_of_an_unfinished_rotation_is_listed_once_it_is_over(server, pat
     with server.records.database.read() as connection:
         assert retiring(connection) == []
         assert connection.execute(select(shards.c.id).where(shards.c.key_version == 1)).all() == []
+
+
+def test_a_rotation_while_rows_are_counted_erases_no_key_that_they_need(open_server, patient, monkeypatch):
+    """Rows that wait to be embedded have no shard that would keep their key."""
+    one, two = open_server(), open_server()
+    one.write({"id": "waiting", "content": "A lantern that waits."})
+    two.namespace()
+    rotate_namespace(one)
+
+    def count_then_rotate(*given):
+        counted = older_values(*given)
+        monkeypatch.setattr(resealing, "older_values", older_values)
+        assert counted == 0
+        rotate_namespace(two)
+        return counted
+
+    monkeypatch.setattr(resealing, "older_values", count_then_rotate)
+    one.maintain()
+    assert key_versions(one) == [1, 2, 3]
+    finish(one)
+    assert key_versions(one) == [3]
+    one.settle()
+    assert one.ids("lantern") == ["waiting"]
+
+
+def test_a_rotation_while_a_table_is_walked_begins_it_anew(open_server, patient, monkeypatch):
+    one, two = open_server(), open_server()
+    one.write("A lantern.")
+    two.namespace()
+    rotate_namespace(one)
+    walk, read_counter = resealing.Resealing._walk, resealing.read_counter
+    ended = []
+
+    def read_then_rotate(connection, cursor):
+        found = read_counter(connection, cursor)
+        monkeypatch.setattr(resealing, "read_counter", read_counter)
+        rotate_namespace(two)
+        return found
+
+    monkeypatch.setattr(resealing, "read_counter", read_then_rotate)
+    monkeypatch.setattr(resealing.Resealing, "_walk", lambda *given: ended.append(walk(*given)) or ended[-1])
+    one.maintain()
+    assert ended == [(0, False)]
+    finish(one)
+    assert key_versions(one) == [3]
