@@ -7,11 +7,11 @@ not open is left as it is, and the older key with it: nobody erases a key that s
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, Row, Table, bindparam, select, update
 
 from core.crypto.envelope import key_version_of
 from core.errors import IntegrityError, NotFound
@@ -32,6 +32,7 @@ from core.records.keyversions import (
 log = structlog.get_logger()
 
 _BATCH_ROWS: Final = 200  # a few milliseconds of the writer's turn
+_PAGE_ROWS: Final = 20_000  # ids held at a time; finding a page reads an index entry of each row of the namespace
 _ROUND_S: Final = 5.0  # other maintenance waits for as long
 
 
@@ -80,16 +81,13 @@ class Resealing:
         table, cursor, version = sealed.table, sealed.cursor(namespace.id), namespace.key.version
         with self._records.database.read() as connection:
             first = read_counter(connection, cursor)
-            if not first:
-                return 0, True
-            statement = select(table.c.id).where(table.c.namespace_id == namespace.id)
-            ids = sorted(row for row in connection.execute(statement).scalars() if row >= first)
+        if not first:
+            return 0, True
         done = 0
-        for start in range(0, len(ids), _BATCH_ROWS):
+        for batch in self._batches(table, namespace.id, first):
             if self._stopping() or time.monotonic() > until:
                 return done, False
             began = time.monotonic()
-            batch = ids[start : start + _BATCH_ROWS]
             count = self._batch(namespace, sealed, batch, first)
             if count is None:
                 return done, False
@@ -101,6 +99,16 @@ class Resealing:
                 return done, False
             set_counter(connection, cursor, 0)
         return done, True
+
+    def _batches(self, table: Table, namespace_id: int, first: int) -> Iterator[Sequence[int]]:
+        """Yield the ids of a namespace's rows in order, from one on."""
+        mine = select(table.c.id).where(table.c.namespace_id == namespace_id).order_by(table.c.id).limit(_PAGE_ROWS)
+        ids: Sequence[int] = [first - 1]
+        while ids:
+            with self._records.database.read() as connection:
+                ids = connection.execute(mine.where(table.c.id > ids[-1])).scalars().all()
+            for start in range(0, len(ids), _BATCH_ROWS):
+                yield ids[start : start + _BATCH_ROWS]
 
     def _batch(self, namespace: Namespace, sealed: SealedTable, ids: Sequence[int], first: int) -> int | None:
         """Seal rows anew; return how many were, ``None`` when another process or rotation has moved the cursor."""
@@ -151,7 +159,8 @@ class Resealing:
             retry_s = self._patience.failed(namespace.public_id)
             log.error("older_key_kept", namespace=namespace.public_id, rows=left, retry_s=retry_s)
             with self._records.database.write() as connection:
-                begin_resealing(connection, namespace.id)
+                if use_newest_keys(connection, [namespace]):
+                    begin_resealing(connection, namespace.id)
         elif erase_versions(self._records, namespace, version):
             self._patience.succeeded(namespace.public_id)
             settle_erased(self._records.database)

@@ -17,7 +17,7 @@ from core.crypto.keyring import CompanyKeys, NamespaceKeys
 from core.crypto.keys import NamespaceKey, new_secret, unwrap_namespace_key, wrap_namespace_key
 from core.errors import NotFound
 from core.ids import new_id
-from core.records.counters import read_counter
+from core.records.counters import cursor_of_resealing, drop_counters, read_counter
 from core.records.engine import Database
 from core.records.receipts import Kind, add_rows, finish_receipts, open_receipt
 from core.records.states import check_state, seal_state, seal_states
@@ -214,6 +214,7 @@ class CompanyRecords:
             )
         ).rowcount
         connection.execute(update(memories).where(mine, memories.c.overlay).values(overlay=False))
+        drop_counters(connection, cursor_of_resealing(namespace.id))
         add_rows(connection, receipt, erased)
         return public_id
 

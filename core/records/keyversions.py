@@ -14,7 +14,7 @@ from core.crypto.envelope import head_of
 from core.crypto.keys import next_secret, wrap_namespace_key
 from core.errors import NotFound
 from core.records.company import CompanyRecords, Namespace, use_newest_keys
-from core.records.counters import set_counter
+from core.records.counters import cursor_of_resealing, set_counter
 from core.records.erasure import mark_erased
 from core.records.tables import deletions, jobs, memories, namespace_keys, namespaces, shards
 
@@ -28,7 +28,7 @@ class SealedTable:
 
     def cursor(self, namespace_id: int) -> str:
         """Return the name of the counter that holds the row to go on from; none: all are done."""
-        return f"reseal-{namespace_id}-{self.table.name}"
+        return cursor_of_resealing(namespace_id, self.table.name)
 
     def older(self, namespace_id: int, version: int) -> ColumnElement[bool]:
         """Return the condition that a row of the namespace holds a value under another version of its key."""

@@ -12,7 +12,7 @@ from core.pipeline import resealing, rotation
 from core.records import erasure
 from core.records.keyversions import BY_NAMESPACE, older_values, retiring
 from core.records.reading import get_memory
-from core.records.tables import Lane, memories, namespace_keys, shards
+from core.records.tables import Lane, counters, memories, namespace_keys, shards
 from core.records.writes import Idempotency, WriteRequest
 from tests.integration.pipeline.rotating import Killed, fill, finish, key_versions, rotate_namespace
 
@@ -250,3 +250,29 @@ def test_a_rotation_while_a_table_is_walked_begins_it_anew(open_server, patient,
     assert ended == [(0, False)]
     finish(one)
     assert key_versions(one) == [3]
+
+
+def test_rows_are_sealed_anew_a_page_at_a_time(server, patient, monkeypatch):
+    monkeypatch.setattr(resealing, "_PAGE_ROWS", 4)
+    fill(server)
+    rotate_namespace(server)
+    finish(server)
+    assert key_versions(server) == [2]
+    assert len(server.ids("Lantern", limit=50)) == 10
+
+
+def test_a_deleted_namespace_leaves_no_cursor_of_its_resealing(server):
+    fill(server)
+    server.write("Another namespace.", namespace="other")
+    rotate_namespace(server)
+    rotate_namespace(server, "other")
+
+    def cursors() -> set[str]:
+        with server.records.database.read() as connection:
+            names = connection.execute(select(counters.c.name)).scalars()
+            return {name for name in names if name.startswith("reseal-")}
+
+    others = {sealed.cursor(server.namespace("other").id) for sealed in BY_NAMESPACE}
+    assert cursors() > others
+    server.records.delete_namespace("notes")
+    assert cursors() == others
