@@ -27,6 +27,7 @@ class Action:
     name: str
     administrative: bool = False
     while_frozen: bool = False  # it goes on then, though its begin cannot be written
+    regardless: bool = False  # it goes on, whatever keeps its begin from being written: that is written later
 
 
 ACTIONS: Final[Mapping[tuple[str, str], Action]] = {
@@ -70,7 +71,7 @@ ACTIONS: Final[Mapping[tuple[str, str], Action]] = {
     ("POST", "/admin/backup"): Action("backup.create", administrative=True),
     ("GET", "/admin/freeze"): Action("freeze.read"),
     ("POST", "/admin/freeze"): Action("server.freeze", administrative=True, while_frozen=True),
-    ("POST", "/admin/unfreeze"): Action("server.unfreeze", administrative=True, while_frozen=True),
+    ("POST", "/admin/unfreeze"): Action("server.unfreeze", administrative=True, regardless=True),
 }
 
 
@@ -103,11 +104,15 @@ class Trail:
         self.company = principal.company_id
 
     async def begin(self) -> None:
-        """Write that an administrative action begins. Raises ``Frozen``, ``Unavailable``: then it must not."""
+        """Write that an administrative action begins; what this raises keeps it from that.
+
+        Raises ``Frozen``, ``Unavailable``, ``IntegrityError``.
+        """
         if not self._action.administrative:
             return
+        write = self._auditor.conclude if self._action.regardless else self._auditor.record
         try:
-            await to_thread.run_sync(self._auditor.record, self._event(BEGUN))
+            await to_thread.run_sync(write, self._event(BEGUN))
             self._begun = True
         except Frozen:
             if not self._action.while_frozen:

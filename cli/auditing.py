@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import typer
+
 from core.audit.events import BEGUN, Event, result_of
-from core.errors import Frozen
+from core.errors import Frozen, OstrakaError
 from core.records.control import ControlStore
 
 
@@ -20,17 +22,24 @@ class Note:
 
 
 @contextmanager
-def recorded(control: ControlStore, action: str, *, while_frozen: bool = False) -> Iterator[Note]:
-    """Record what the block does. It does not begin unless that is written, or goes on ``while_frozen``.
+def recorded(
+    control: ControlStore, action: str, *, while_frozen: bool = False, regardless: bool = False
+) -> Iterator[Note]:
+    """Record what the block does. It does not begin unless that is written.
 
-    Raises ``Frozen``, ``Unavailable``.
+    It begins ``while_frozen`` without, or ``regardless`` of why that cannot be. What it did stands, whether its end can
+    be written or not. Raises ``Frozen``, ``Unavailable``, ``IntegrityError``, before the block.
     """
     note, actor = Note(), f"cli:{os.getuid()}"
-    try:
-        control.audit.append([Event(actor, action, BEGUN)])
-    except Frozen:
-        if not while_frozen:
-            raise
+    begun = Event(actor, action, BEGUN)
+    if regardless:
+        _write_if_possible(control, begun)
+    else:
+        try:
+            control.audit.append([begun])
+        except Frozen:
+            if not while_frozen:
+                raise
     failure: BaseException | None = None
     try:
         yield note
@@ -38,6 +47,16 @@ def recorded(control: ControlStore, action: str, *, while_frozen: bool = False) 
         failure = error
         raise
     finally:
-        event = Event(actor, action, result_of(failure), note.company, note.namespace, note.target)
-        with suppress(Frozen):  # the end of a freeze that took hold: nothing may be written now
-            control.audit.append([event])
+        ended = Event(actor, action, result_of(failure), note.company, note.namespace, note.target)
+        _write_if_possible(control, ended)
+
+
+def _write_if_possible(control: ControlStore, event: Event) -> None:
+    """Write an entry, or say why not; a freeze goes without saying, and is in the log itself."""
+    try:
+        control.audit.append([event])
+    except Frozen:
+        pass
+    except Exception as error:  # noqa: BLE001 - whatever it is, the command itself is not to suffer
+        why = error.message if isinstance(error, OstrakaError) else type(error).__name__
+        typer.echo(f"the audit log does not say that {event.action} is {event.result}: {why}", err=True)

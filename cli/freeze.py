@@ -37,6 +37,6 @@ def freeze(
 def unfreeze(config: Config = None, data: Data = None) -> None:
     """Take writes again."""
     with control_of(config, data) as control:
-        with recorded(control, "server.unfreeze", while_frozen=True):
+        with recorded(control, "server.unfreeze", regardless=True):
             freezing.unfreeze(control)
         typer.echo("open: writes are taken")

@@ -35,7 +35,7 @@ def create(
         until = None if expires is None else control.clock() + parse_lifetime_us(expires)
         key = create_key(control, note.company, scope.split(","), namespace or ["*"], until, requests_per_s)
         note.target = split_key(key)[0]
-    typer.echo(key)
+        typer.echo(key)
 
 
 @app.command("list")
@@ -63,8 +63,7 @@ def rotate(
     """Create a key with the same rights and end, print it, and let the old one end after the overlap."""
     with control_of(config, data) as control, recorded(control, "key.rotate") as note:
         note.company, note.target = find_key(control, key_id).grant.company_id, key_id
-        key = rotate_key(control, key_id, parse_lifetime_us(overlap, "overlap"))
-    typer.echo(key)
+        typer.echo(rotate_key(control, key_id, parse_lifetime_us(overlap, "overlap")))
 
 
 @app.command()

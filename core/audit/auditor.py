@@ -9,7 +9,7 @@ from core.audit.events import UNKNOWN, Event
 from core.audit.log import AuditLog
 from core.audit.tallies import Tallies
 from core.clock import Clock
-from core.errors import Frozen, OstrakaError
+from core.errors import Frozen
 
 log = structlog.get_logger()
 
@@ -48,12 +48,13 @@ class Auditor:
         self.entries += 1
 
     def conclude(self, event: Event) -> None:
-        """Write how an action that was recorded as begun ended; where that cannot be done now, do it later."""
+        """Write an entry of what happens anyway, such as an end; where that cannot be done now, do it later."""
         try:
             self.record(event)
-        except OstrakaError as error:
-            if not isinstance(error, Frozen):
-                log.error("audit_not_written", code=error.reason)
+        except Frozen:
+            self.count(event)
+        except Exception as error:  # noqa: BLE001 - whatever it is, what was done is to be answered
+            log.error("audit_not_written", error=type(error).__name__)
             self.count(event)
 
     def flush(self) -> None:
@@ -103,8 +104,8 @@ class Auditor:
             self.flush()
         except Frozen:
             pass
-        except OstrakaError as error:
-            log.error("audit_not_written", code=error.reason)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next time comes
+            log.error("audit_not_written", error=type(error).__name__)
 
     def _try_prune(self) -> None:
         try:
@@ -112,5 +113,5 @@ class Auditor:
                 log.info("audit_pruned", entries=pruned)
         except Frozen:
             pass
-        except OstrakaError as error:
-            log.error("audit_not_pruned", code=error.reason)
+        except Exception as error:  # noqa: BLE001 - as above
+            log.error("audit_not_pruned", error=type(error).__name__)

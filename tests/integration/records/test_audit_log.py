@@ -18,6 +18,7 @@ from core.pipeline.freezing import freeze, unfreeze
 from core.records.audittables import entries
 from core.records.control import open_control
 from core.records.tables import store
+from tests.integration.processes import eventually
 
 DAY_US = 86_400_000_000
 EVENT = Event("key_a", "memory.add", company="co_a")
@@ -254,6 +255,26 @@ def test_nothing_is_begun_that_cannot_be_written(control, auditor, monkeypatch):
             with pytest.raises(Unavailable):
                 act()
     auditor.flush()
+    assert actions(control.audit) == ["memory.add"]
+
+
+def test_what_the_system_refuses_is_written_later(control, monkeypatch):
+    """A lock on a full or broken file system raises no error of ours."""
+    refused = []
+
+    def refuse(*_) -> None:
+        refused.append(True)
+        raise OSError("no locks available")
+
+    monkeypatch.setattr("core.audit.auditor.PERIOD_S", 0.01)
+    again = Auditor(control.audit, control.clock, 400)
+    with monkeypatch.context() as patch:
+        patch.setattr(control.audit, "append", refuse)
+        patch.setattr(control.audit, "prune", refuse)
+        again.conclude(EVENT)
+        eventually(lambda: len(refused) > 3)  # its own, a flush, a prune, and the thread goes on
+    eventually(lambda: again.entries == 1)
+    again.close()
     assert actions(control.audit) == ["memory.add"]
 
 
