@@ -15,7 +15,7 @@ from core.clock import Clock
 from core.crypto.envelope import key_version_of
 from core.crypto.keyring import CompanyKeys, NamespaceKeys
 from core.crypto.keys import NamespaceKey, new_secret, unwrap_namespace_key, wrap_namespace_key
-from core.errors import NotFound
+from core.errors import IntegrityError, NotFound
 from core.ids import new_id
 from core.records.counters import cursor_of_resealing, drop_counters, read_counter
 from core.records.engine import Database
@@ -119,7 +119,7 @@ class CompanyRecords:
             row = connection.execute(select(namespaces).where(namespaces.c.handle == handle)).first()
             if row is None:
                 raise NotFound("there is no such namespace; the first write creates it", field="namespace")
-            return self._remember(connection, row)
+            return self._remember_as(name, connection, row)
 
     def namespace_by_id(self, namespace_id: int) -> Namespace:
         """Return a live namespace by its row id. Raises ``NotFound``, ``IntegrityError``."""
@@ -134,7 +134,10 @@ class CompanyRecords:
             return self._remember(connection, row)
 
     def ensure_namespace(self, name: str) -> Namespace:
-        """Return the namespace of that name, creating it with a key of its own when there is none."""
+        """Return the namespace of that name, creating it with a key of its own when there is none.
+
+        Raises ``IntegrityError``.
+        """
         try:
             return self.namespace(name)
         except NotFound:
@@ -144,7 +147,7 @@ class CompanyRecords:
             row = connection.execute(select(namespaces).where(namespaces.c.handle == handle)).first()
             if row is None:
                 row = self._insert(connection, name, handle)
-            return self._remember(connection, row)
+            return self._remember_as(name, connection, row)
 
     def namespaces(self) -> list[Namespace]:
         """Return every live namespace, oldest first."""
@@ -242,6 +245,13 @@ class CompanyRecords:
         namespace = Namespace(row.id, row.public_id, name, keys, row.created_at)
         with self._lock:
             self._by_name[name] = self._by_id[row.id] = namespace
+        return namespace
+
+    def _remember_as(self, name: str, connection: Connection, row: Row[tuple[object, ...]]) -> Namespace:
+        """Take a row that a handle led to. Handles are not bound to their rows: whose it is, the sealed name says."""
+        namespace = self._remember(connection, row)
+        if namespace.name != name:
+            raise IntegrityError(f"namespace {namespace.public_id} has the handle of another; restore a backup")
         return namespace
 
     def _load_keys(self, namespace_id: int, public_id: str) -> Mapping[int, NamespaceKey]:

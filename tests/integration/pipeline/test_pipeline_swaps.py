@@ -38,6 +38,16 @@ def edit(server, *statements: str) -> None:
     connection.close()
 
 
+def swap_handles(server) -> None:
+    [mine], [other] = (row_of(file_of(server), "namespaces", f"id = {number}") for number in (1, 2))
+    edit(
+        server,
+        "UPDATE namespaces SET handle = NULL WHERE id = 1",
+        f"UPDATE namespaces SET handle = x'{mine['handle'].hex()}' WHERE id = 2",
+        f"UPDATE namespaces SET handle = x'{other['handle'].hex()}' WHERE id = 1",
+    )
+
+
 def row_of(path, table: str, condition: str):
     connection = sqlite3.connect(path)
     connection.row_factory = sqlite3.Row
@@ -103,6 +113,7 @@ ATTACKS = {
     "the state of another namespace": lambda server, _: edit(
         server, "UPDATE namespaces SET sealed_state = (SELECT sealed_state FROM namespaces WHERE id = 2) WHERE id = 1"
     ),
+    "the handles of two namespaces swapped": lambda server, _: swap_handles(server),
     "the state removed": lambda server, _: edit(server, "UPDATE namespaces SET sealed_state = NULL WHERE id = 1"),
     "the whole record store of before": lambda server, older: shutil.copy(older, file_of(server)),
 }
@@ -131,6 +142,14 @@ def test_nothing_is_committed_over_what_was_put_back(filled, older, open_server,
         assert (
             connection.exec_driver_sql("SELECT sealed_state, generation FROM namespaces WHERE id = 1").one() == before
         )
+
+
+def test_nothing_is_written_to_a_namespace_that_has_the_name_of_another(filled, older, open_server):
+    swap_handles(filled)
+    again = open_server()
+    for _ in range(2):
+        with pytest.raises(IntegrityError):
+            again.records.ensure_namespace("notes")
 
 
 def test_an_operator_takes_it_as_it_is(filled, older, open_server, server_settings):
