@@ -19,7 +19,7 @@ from core import limits
 from core.crypto.keys import MasterKey
 from core.errors import Conflict, IntegrityError, InvalidInput, NotFound
 from core.ids import new_id
-from core.records.companies import DEFAULT_COMPANY, LIVE
+from core.records.companies import LIVE, home_of
 from core.records.control import ControlStore
 from core.records.grants import SCOPES, Grant
 from core.records.keyroll import KeyRecord, Roll, changing_roll, read_roll, seal_grant, write_roll
@@ -100,8 +100,8 @@ def has_keys(control: ControlStore) -> bool:
     Only the authentic roll of the default company can deny it.
     """
     with control.reading() as (connection, master):
-        home = home_of(connection, master)
         try:
+            home = home_of(connection, master)
             return home is None or read_roll(connection, master, home).epoch != 0
         except IntegrityError:
             return True
@@ -111,13 +111,6 @@ def has_usable_key(control: ControlStore) -> bool:
     """Say whether anybody has a key that lets them in now. Raises ``IntegrityError``."""
     now = control.clock()
     return any(key.grant.holds(now) for key in list_keys(control))
-
-
-def home_of(connection: Connection, master: MasterKey) -> str | None:
-    """Return the id of the default company, whose administrators operate the server."""
-    handle = master.handle("company", DEFAULT_COMPANY)
-    found: str | None = connection.execute(select(companies.c.id).where(companies.c.handle == handle)).scalar()
-    return found
 
 
 def split_key(key: str) -> tuple[str, str]:

@@ -1,12 +1,12 @@
 """Companies as the control store keeps them: a name, a key and terms, sealed; the id alone once they have ended."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, insert, select
 
 from core.crypto.keys import MasterKey, new_secret, wrap_company_key
-from core.errors import Conflict, NotFound
+from core.errors import Conflict, IntegrityError, NotFound
 from core.ids import new_id
 from core.records.keyroll import empty_roll
 from core.records.tables import companies, company_keys
@@ -47,10 +47,16 @@ def insert_company(connection: Connection, master: MasterKey, name: str, terms: 
     return company
 
 
-def open_company(master: MasterKey, row: Row[tuple[object, ...]]) -> Company:
+def open_company(master: MasterKey, row: Row[Any]) -> Company:
     """Return the company of a live row. Raises ``IntegrityError`` when its name or its terms were tampered with."""
-    name = master.open(row.sealed_name, "company", row.id).decode()
-    return Company(row.id, name, open_terms(master, row), row.created_at)
+    return Company(row.id, open_name(master, row), open_terms(master, row), row.created_at)
+
+
+def open_name(master: MasterKey, row: Row[Any]) -> str:
+    """Return the name that a row of ``companies`` carries. Raises ``IntegrityError``."""
+    if not row.sealed_name:
+        raise IntegrityError(f"the name of company {row.id} is missing")
+    return master.open(row.sealed_name, "company", row.id).decode()
 
 
 def list_all(connection: Connection, master: MasterKey) -> list[Company]:
@@ -74,7 +80,26 @@ def with_id(connection: Connection, master: MasterKey, company: str) -> Company:
 
 def with_name(connection: Connection, master: MasterKey, name: str) -> Company:
     """Return a company by its name. Raises ``NotFound``, ``IntegrityError``."""
-    row = connection.execute(select(companies).where(companies.c.handle == master.handle("company", name))).first()
+    row = _named(connection, master, name)
     if row is None:
         raise NotFound(f"there is no company {name!r}; `ostraka companies create` makes one", field="company")
     return open_company(master, row)
+
+
+def home_of(connection: Connection, master: MasterKey) -> str | None:
+    """Return the id of the default company, whose administrators operate the server. Raises ``IntegrityError``."""
+    row = _named(connection, master, DEFAULT_COMPANY)
+    return None if row is None else str(row.id)
+
+
+def _named(connection: Connection, master: MasterKey, name: str) -> Row[Any] | None:
+    """Return the row of the company of that name.
+
+    A handle is not bound to its row: whose it is, the sealed name says. Raises ``IntegrityError`` where they differ.
+    """
+    row = connection.execute(select(companies).where(companies.c.handle == master.handle("company", name))).first()
+    if row is not None and open_name(master, row) != name:
+        raise IntegrityError(
+            f"company {row.id} has the handle of another: control.db was changed; restore it from a backup"
+        )
+    return row

@@ -15,8 +15,8 @@ from sqlalchemy import Connection, Row, select
 
 from core.crypto.keys import MasterKey
 from core.errors import IntegrityError, Unauthenticated
-from core.records.apikeys import hash_secret, home_of, split_key
-from core.records.companies import LIVE
+from core.records.apikeys import hash_secret, split_key
+from core.records.companies import LIVE, home_of
 from core.records.control import ControlStore
 from core.records.grants import EVERY_NAMESPACE, SCOPES, Principal
 from core.records.keyroll import KeyRecord, Roll, read_roll
@@ -94,7 +94,7 @@ def read_credentials(control: ControlStore, known: Credentials | None = None) ->
     with control.reading() as (connection, master):
         rows = connection.execute(select(companies).where(LIVE)).all()
         found = {row.id: _read_company(connection, master, row, before.get(row.id)) for row in rows}
-        home = home_of(connection, master)
+        home = _home(connection, master, known)
     if (
         known
         and known.home == home
@@ -104,6 +104,16 @@ def read_credentials(control: ControlStore, known: Credentials | None = None) ->
         return known
     keys = {key_id: key for company in found.values() for key_id, key in company.keys.items()}
     return Credentials(home, found, keys, frozenset().union(*(company.refused for company in found.values())))
+
+
+def _home(connection: Connection, master: MasterKey, known: Credentials | None) -> str | None:
+    """Return the id of the default company; none where another lies in its place: then nobody operates the server."""
+    try:
+        return home_of(connection, master)
+    except IntegrityError as error:
+        if known is None or known.home is not None:
+            log.error("default_company_refused", code=error.reason, meaning=error.message)
+        return None
 
 
 def _read_company(

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from core.crypto.keys import MasterKey
 from core.errors import Conflict, NotFound
-from core.records.companies import DEFAULT_COMPANY, LIVE
+from core.records.companies import DEFAULT_COMPANY, LIVE, open_name
 from core.records.control import ControlStore
 from core.records.erasure import mark_erased
 from core.records.tables import api_keys, companies, company_keys
@@ -30,7 +30,8 @@ class Changes(TypedDict, total=False):
 def change_terms(control: ControlStore, company: str, **changes: Unpack[Changes]) -> Terms:
     """Change some of a company's terms and return them all; every process knows within a second.
 
-    Raises ``NotFound``, ``Conflict`` for suspending the default company, ``Frozen``, ``Unavailable``.
+    Raises ``NotFound``, ``Conflict`` for suspending the default company, ``IntegrityError``, ``Frozen``,
+    ``Unavailable``.
     """
     with control.writing() as (connection, master):
         terms = replace(read_terms(connection, master, company), **changes)
@@ -43,7 +44,7 @@ def change_terms(control: ControlStore, company: str, **changes: Unpack[Changes]
 def destroy_company(control: ControlStore, company: str) -> None:
     """End a company: its key, its API keys and its name are no values of the control store any more.
 
-    Raises ``NotFound``, ``Conflict`` for the default company, ``Frozen``, ``Unavailable``.
+    Raises ``NotFound``, ``Conflict`` for the default company, ``IntegrityError``, ``Frozen``, ``Unavailable``.
     """
     with control.writing() as (connection, master):
         _refuse_default(connection, master, company, "deleted")
@@ -63,8 +64,9 @@ def destroy_company(control: ControlStore, company: str) -> None:
 
 
 def _refuse_default(connection: Connection, master: MasterKey, company: str, what: str) -> None:
-    handle = master.handle("company", DEFAULT_COMPANY)
-    if connection.execute(select(companies.c.id).where(companies.c.handle == handle)).scalar() == company:
+    """Ask the sealed name, not the handle. Raises ``Conflict``, ``IntegrityError``."""
+    row = connection.execute(select(companies).where(companies.c.id == company, LIVE)).first()
+    if row is not None and open_name(master, row) == DEFAULT_COMPANY:
         raise Conflict(
             f"the default company cannot be {what}: the operator's keys are its own; give agents a company of theirs",
             code="default_company",

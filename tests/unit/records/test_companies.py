@@ -91,6 +91,23 @@ def test_the_default_company_is_the_operators(control):
     assert change_terms(control, home, memories_max=7).memories_max == 7
 
 
+def set_handle(control: ControlStore, company: str, handle: bytes | None) -> None:
+    with control.database.write() as connection:
+        connection.execute(update(companies).where(companies.c.id == company).values(handle=handle))
+
+
+def test_the_default_company_is_told_by_its_sealed_name_not_by_its_handle(control, acme):
+    home = control.find_company(DEFAULT_COMPANY).id
+    set_handle(control, home, None)
+    set_handle(control, acme, control.master.handle("company", DEFAULT_COMPANY))
+    with pytest.raises(IntegrityError):
+        control.find_company(DEFAULT_COMPANY)
+    for forbidden in (lambda: change_terms(control, home, suspended=True), lambda: destroy_company(control, home)):
+        with pytest.raises(Conflict):
+            forbidden()
+    assert change_terms(control, acme, suspended=True).suspended
+
+
 def test_a_destroyed_company_is_gone_for_everybody(control, acme):
     key = create_key(control, acme, ["read"], ["*"], None)
     assert read_credentials(control).authenticate(key, control.clock()).company_id == acme

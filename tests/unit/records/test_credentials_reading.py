@@ -172,6 +172,30 @@ def test_the_store_is_keyless_until_its_first_key_and_never_again(control, home)
     assert read_credentials(control).developer is None
 
 
+def swap_handles(control: ControlStore, one: str, two: str) -> None:
+    handles = column(control, "handle", of=one), column(control, "handle", of=two)
+    set_company(control, one, handle=None)
+    set_company(control, two, handle=handles[0])
+    set_company(control, one, handle=handles[1])
+
+
+def test_a_company_in_the_place_of_the_default_one_lets_nobody_in_and_operates_nothing(control, home):
+    make(control, home)
+    other = control.create_company("other").id
+    key, known = make(control, other, ["admin"]), read_credentials(control)
+    never = control.create_company("never-had-a-key").id
+    for intruder in (never, other):
+        swap_handles(control, home, intruder)
+        for found in (read_credentials(control), read_credentials(control, known)):
+            assert (found.home, found.developer) == (None, None)
+            assert found.authenticate(key, control.clock()).company_id == other
+        assert has_keys(control)
+        with pytest.raises(IntegrityError):
+            make(control, other)
+        swap_handles(control, home, intruder)
+    assert read_credentials(control).home == home
+
+
 @pytest.mark.parametrize("roll", [None, b"x" * 80])
 def test_a_store_whose_roll_is_missing_lets_nobody_in(control, home, roll):
     known = read_credentials(control)
