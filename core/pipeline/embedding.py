@@ -10,6 +10,7 @@ smaller batches, one batch in the process at a time and nothing claimed ahead, s
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,13 +18,16 @@ from functools import partial
 from typing import Final
 
 import structlog
+from sqlalchemy import Connection
 
 from core.embedding.runtime import Embedder, Vectors
-from core.errors import Frozen, IntegrityError, NotFound, Unavailable
+from core.errors import Frozen, KeyUnusable, Unavailable
 from core.pipeline.backoff import backoff_s
+from core.pipeline.claimed import Batch, open_claim
+from core.pipeline.patience import Patience
 from core.records.claims import Claim, claim_pending, fail_claimed, next_attempts, release_claim, store_vectors
 from core.records.company import CompanyRecords, Namespace, use_newest_keys
-from core.records.rows import open_content, seal_vectors, searchable_text
+from core.records.rows import seal_vectors
 from core.records.tables import Lane
 
 log = structlog.get_logger()
@@ -55,16 +59,6 @@ class EmbedSettings:
     batch_rows: int  # of the interactive lane; a backfill's batches are larger, because nobody waits for one of them
     lease_us: int
     attempts_max: int
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """Claimed rows with their texts opened."""
-
-    claim: Claim
-    namespaces: Sequence[Namespace]
-    rows: Sequence[int]
-    texts: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -101,6 +95,7 @@ class EmbedStage:
         self._suspecting = suspecting
         self._rng = rng
         self._stopping = stopping
+        self._patience = Patience(records.clock, rng)  # with namespaces whose key cannot be used
         self._faults = 0  # in a row, of what the rows stand on: the store, the disk
         self._owed: dict[Lane, list[_Debt]] = {lane: [] for lane in Lane}
 
@@ -132,7 +127,7 @@ class EmbedStage:
 
     def _drain_fresh(self, lane: Lane, runner: ThreadPoolExecutor) -> bool:
         """Embed until the next row is a suspect, or there is none; return whether anything was claimed."""
-        running: tuple[_Batch, Future[list[Vectors]]] | None = None
+        running: tuple[Batch, Future[list[Vectors]]] | None = None
         progress = False
         with self._holding(lane) as held:
             while True:
@@ -153,12 +148,12 @@ class EmbedStage:
                 self._store(held, batch, self._submit(lane, runner, batch))
             return batch is not None
 
-    def _submit(self, lane: Lane, runner: ThreadPoolExecutor, batch: _Batch) -> "Future[list[Vectors]]":
+    def _submit(self, lane: Lane, runner: ThreadPoolExecutor, batch: Batch) -> "Future[list[Vectors]]":
         # Adds come one by one from callers who wait for their answers: the API keeps the other cores.
         return runner.submit(partial(self._embedder.embed_passages, spread=lane is Lane.BULK), batch.texts)
 
-    def _claim(self, lane: Lane, held: list[Claim], *, fresh_only: bool) -> _Batch | None:
-        """Claim rows and open them; broken and exhausted ones end here."""
+    def _claim(self, lane: Lane, held: list[Claim], *, fresh_only: bool) -> Batch | None:
+        """Claim rows and open them; broken and exhausted ones end here, those without a usable key wait."""
         while (attempts := self._next(lane)) is not None and not (fresh_only and attempts):
             try:
                 claim = self._lease(lane, fresh_only=fresh_only)
@@ -188,49 +183,70 @@ class EmbedStage:
             log.error("rows_failed", reason=EXHAUSTED, rows=len(claim.exhausted))
         return claim
 
-    def _open(self, claim: Claim) -> _Batch:
-        namespaces, ids, texts, broken = [], [], [], []
-        for row in claim.rows:
-            try:
-                namespace = self._records.namespace_by_id(row.namespace_id)
-                text = searchable_text(open_content(namespace, row.id, row.sealed))
-            except IntegrityError:
-                broken.append(row.id)
-            except NotFound:  # the namespace was deleted a moment ago, and its rows with it
-                continue
-            else:
-                namespaces.append(namespace)
-                ids.append(row.id)
-                texts.append(text)
-        if broken:
-            log.error("rows_failed", reason=BROKEN, rows=len(broken))
+    def _open(self, claim: Claim) -> Batch:
+        batch = open_claim(self._records, claim)
+        if batch.broken or batch.outdated or batch.aside:
             with self._records.database.write(finishing=True) as connection:
-                fail_claimed(connection, claim.token, broken, BROKEN, self._records.clock())
-        return _Batch(claim, namespaces, ids, texts)
+                self._fail(connection, claim, batch.broken, BROKEN)
+                self._retry_or_fail(connection, claim, batch.outdated, BROKEN)
+                self._set_aside(connection, claim, batch.aside, batch.unusable)
+        return batch
 
-    def _store(self, held: list[Claim], batch: _Batch, future: "Future[list[Vectors]]") -> None:
+    def _store(self, held: list[Claim], batch: Batch, future: "Future[list[Vectors]]") -> None:
         vectors = self._vectors(batch, future)
         refused = [row for row, found in zip(batch.rows, vectors, strict=True) if found is None]
-        attempts, now = batch.claim.rows[0].attempts, self._records.clock()
         with self._records.database.write(finishing=True, synced=False) as connection:
-            use_newest_keys(connection, batch.namespaces)
+            unusable = self._use_newest_keys(connection, batch.namespaces)
             sealed = [
                 (row, seal_vectors(namespace, row, found))
                 for namespace, row, found in zip(batch.namespaces, batch.rows, vectors, strict=True)
-                if found is not None
+                if found is not None and namespace.id not in unusable
             ]
             stored = store_vectors(connection, batch.claim.token, sealed, self._embedder.fingerprint)
-            if attempts < self._settings.attempts_max:
-                retry_at = now + self._backoff_us(attempts)
-                release_claim(connection, batch.claim.token, refused, retry_at=retry_at, counted=True)
-            else:
-                fail_claimed(connection, batch.claim.token, refused, POISON, now)
+            self._retry_or_fail(connection, batch.claim, refused, POISON)
+            pairs = zip(batch.namespaces, batch.rows, strict=True)
+            aside = [row for namespace, row in pairs if namespace.id in unusable]
+            self._set_aside(connection, batch.claim, aside, unusable)
         held.remove(batch.claim)
         self._faults = 0
         if stored:
             self._on_embedded(stored)
 
-    def _vectors(self, batch: _Batch, future: "Future[list[Vectors]]") -> Sequence[Vectors | None]:
+    def _use_newest_keys(self, connection: Connection, namespaces: Sequence[Namespace]) -> set[int]:
+        """Let every namespace seal with the key that it has now; return those whose key cannot be used."""
+        unusable = set()
+        for namespace in {each.id: each for each in namespaces}.values():
+            try:
+                use_newest_keys(connection, [namespace])
+                self._patience.succeeded(str(namespace.id))
+            except KeyUnusable:
+                unusable.add(namespace.id)
+        return unusable
+
+    def _fail(self, connection: Connection, claim: Claim, rows: Sequence[int], reason: str) -> None:
+        if rows:
+            log.error("rows_failed", reason=reason, rows=len(rows))
+            fail_claimed(connection, claim.token, rows, reason, self._records.clock())
+
+    def _retry_or_fail(self, connection: Connection, claim: Claim, rows: Sequence[int], reason: str) -> None:
+        """Let rows be tried again later, but for those that were tried often enough."""
+        attempts = claim.rows[0].attempts
+        if attempts >= self._settings.attempts_max:
+            self._fail(connection, claim, rows, reason)
+            return
+        retry_at = self._records.clock() + self._backoff_us(attempts)
+        release_claim(connection, claim.token, rows, retry_at=retry_at, counted=True)
+
+    def _set_aside(self, connection: Connection, claim: Claim, rows: Sequence[int], unusable: AbstractSet[int]) -> None:
+        """Give back the rows of namespaces whose key cannot be used; that is no fault of theirs."""
+        if not rows:
+            return
+        retry_s = max(self._patience.failed(str(namespace_id)) for namespace_id in unusable)
+        log.error("rows_set_aside", reason=KeyUnusable.code, rows=len(rows), retry_s=retry_s)
+        retry_at = self._records.clock() + int(retry_s * 1e6)
+        release_claim(connection, claim.token, rows, retry_at=retry_at)
+
+    def _vectors(self, batch: Batch, future: "Future[list[Vectors]]") -> Sequence[Vectors | None]:
         """Return the batch's vectors; where it failed as a whole, one by one, ``None`` for those that fail alone."""
         while not wait([future], _LOOK_EVERY_S).done:
             if self._stopping():

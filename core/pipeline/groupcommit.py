@@ -14,7 +14,7 @@ from concurrent.futures import Future
 
 from core import limits
 from core.clock import Clock
-from core.errors import Busy, OstrakaError, Unavailable
+from core.errors import Busy, KeyUnusable, OstrakaError, Unavailable
 from core.records.engine import Database
 from core.records.tables import Lane
 from core.records.writes import Accepted, WriteRequest, commit_writes
@@ -104,15 +104,13 @@ class GroupCommitter:
         try:
             with self._database.write() as connection:
                 answers = commit_writes(connection, [request for request, _ in batch], self._clock())
-        except Unavailable as error:  # the store, not a request: each alone would only wait once more
+        except OstrakaError as error:
+            if len(batch) > 1 and _is_ones_own(error):
+                for pair in batch:
+                    self._commit([pair])
+                return
             for _, future in batch:
                 future.set_exception(error)
-        except OstrakaError as error:
-            if len(batch) == 1:
-                batch[0][1].set_exception(error)
-                return
-            for pair in batch:
-                self._commit([pair])
         except BaseException as error:  # noqa: BLE001 - every waiting request must hear of it
             for _, future in batch:
                 future.set_exception(error)
@@ -120,3 +118,8 @@ class GroupCommitter:
             self._on_commit({request.lane for request, _ in batch})
             for (_, future), answer in zip(batch, answers, strict=True):
                 future.set_result(answer)
+
+
+def _is_ones_own(error: OstrakaError) -> bool:
+    """Say whether one request may be at fault, or the key of its namespace; else it is the store, for every one."""
+    return isinstance(error, KeyUnusable) or not isinstance(error, Unavailable)

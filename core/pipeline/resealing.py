@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy import Connection, Row, Table, bindparam, select, update
 
 from core.crypto.envelope import key_version_of
-from core.errors import IntegrityError, NotFound
+from core.errors import IntegrityError, KeyUnusable, NotFound
 from core.pipeline.patience import Patience
 from core.records.company import CompanyRecords, Namespace, use_newest_keys
 from core.records.counters import read_counter, set_counter
@@ -59,7 +59,15 @@ class Resealing:
         with self._records.database.read() as connection:
             waiting = retiring(connection)
         until = time.monotonic() + _ROUND_S
-        return sum(self._reseal(namespace_id, until) for namespace_id in waiting)
+        return sum(self._attempt(namespace_id, until) for namespace_id in waiting)
+
+    def _attempt(self, namespace_id: int, until: float) -> int:
+        """Go on with a namespace; one whose key cannot be used keeps no other one from its end."""
+        try:
+            return self._reseal(namespace_id, until)
+        except (IntegrityError, KeyUnusable) as error:
+            log.error("namespace_not_resealed", company=self._records.company, row=namespace_id, code=error.reason)
+            return 0
 
     def _reseal(self, namespace_id: int, until: float) -> int:
         try:
