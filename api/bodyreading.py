@@ -10,6 +10,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
+from api.problems import faults_in
 from core.errors import InvalidInput
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -30,12 +31,12 @@ async def read_json(request: Request) -> bytes:
 
 
 def parse(model: type[Model], body: bytes) -> Model:
-    """Return the validated body. Raises ``RequestValidationError`` with the place of each fault."""
+    """Return the validated body. Raises ``RequestValidationError`` with the place of each fault, or their number."""
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        faults = error.errors(include_url=False, include_input=False)
-        raise RequestValidationError([{**fault, "loc": ("body", *fault["loc"])} for fault in faults]) from None
+        faults = [{**fault, "loc": ("body", *fault["loc"])} for fault in faults_in(error)]
+        raise RequestValidationError(faults) from None
 
 
 def flag(request: Request, name: str) -> bool:

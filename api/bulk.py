@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from api.jsonlist import split_list
-from api.problems import faults_of, summary_of
+from api.problems import faults_in, faults_of, summary_of
 from api.schemas import AddMemory
 from core import limits
 from core.errors import InvalidInput, Malformed, TooLarge
@@ -68,8 +68,9 @@ def _judge(number: int, line: bytes) -> AddMemory | Rejected:
     try:
         return AddMemory.model_validate_json(line)
     except ValidationError as error:
-        malformed = error.error_count() == 1 and error.errors()[0]["type"] == "json_invalid"
-        return Rejected(number, Malformed.code if malformed else InvalidInput.code, summary_of(faults_of(error)))
+        faults = faults_in(error)
+        malformed = faults[0]["type"] == "json_invalid"
+        return Rejected(number, Malformed.code if malformed else InvalidInput.code, summary_of(faults_of(faults)))
 
 
 def _numbered(body: bytes, content_type: str) -> Iterator[tuple[int, bytes]]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.requestbody import RequestBody
 from core import limits
 from core.memory import Name
 from core.records.failures import Failure
@@ -33,10 +34,10 @@ class FailurePage(BaseModel):
     next_cursor: str | None
 
 
-class FailureSelection(BaseModel):
+class FailureSelection(RequestBody):
     """Which failed memories of a namespace: those named by id or row, or all of them when neither is given."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"namespace": "support"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"namespace": "support"}]})
 
     namespace: Name
     ids: list[Name] | None = Field(None, min_length=1, max_length=limits.PAGE_LIMIT_MAX)

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from api.requestbody import RequestBody
 from core import limits
 from core.memory import CheckedMetadata, Content, Importance, Moment, Name, NewMemory, Tag, Tags
 from core.records.reading import JobView, MemoryView
@@ -29,10 +30,10 @@ class AddMemory(NewMemory):
     namespace: Name = Field(description="Made by the first write.")
 
 
-class PatchMemory(BaseModel):
+class PatchMemory(RequestBody):
     """What to change; fields that are not sent keep their value."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"tags": ["preference", "confirmed"]}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"tags": ["preference", "confirmed"]}]})
 
     content: Content | None = None
     metadata: CheckedMetadata | None = None
@@ -93,10 +94,10 @@ class Memory(BaseModel):
     closed_at: datetime | None = Field(description="When a newer version took its place.")
 
 
-class SearchMemory(BaseModel):
+class SearchMemory(RequestBody):
     """A search, with everything it can ask."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [SEARCH_EXAMPLE]})
+    model_config = ConfigDict(json_schema_extra={"examples": [SEARCH_EXAMPLE]})
 
     namespace: Name
     query: str = Field(min_length=1, max_length=limits.QUERY_CHARS_MAX)

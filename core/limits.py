@@ -9,6 +9,7 @@ BULK_BODY_BYTES_MAX: Final = 64 * 1024 * 1024  # 10,000 memories of 6 kB on aver
 BULK_ITEMS_MAX: Final = 10_000  # memories in one bulk call: one transaction stays under a second
 BULK_LINES_MAX: Final = 100_000  # lines of a bulk call, blank ones included: blanks cost time and say nothing
 REJECTED_BYTES_MAX: Final = 8_000_000  # faulty lines of a bulk call before it is refused: a fault takes 0.5 s per MB
+FAULTS_MAX: Final = 100  # told apart in one body, and fields in one: each fault takes 5 µs of everybody's time
 NAME_CHARS_MAX: Final = 200  # namespace, session, memory id
 TAG_CHARS_MAX: Final = 100
 TAGS_MAX: Final = 50

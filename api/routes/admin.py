@@ -19,6 +19,7 @@ from starlette.responses import Response, StreamingResponse
 from api.answers import answer
 from api.guardedroute import GuardedRoute
 from api.problems import documented
+from api.requestbody import RequestBody
 from api.routes.dependencies import Caller
 from core import limits
 from core.backup.creating import Backup, open_backup
@@ -38,8 +39,8 @@ _STREAM: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{}]})
+class _Body(RequestBody):
+    model_config = ConfigDict(json_schema_extra={"examples": [{}]})
 
 
 class MakeBackup(_Body):

@@ -12,6 +12,7 @@ from api.answers import answer
 from api.guardedroute import GuardedRoute
 from api.paths import PathText
 from api.problems import documented
+from api.requestbody import RequestBody
 from api.routes.dependencies import Caller
 from core import limits
 from core.clock import to_datetime
@@ -30,10 +31,8 @@ _Amount = Annotated[int, Field(strict=True, ge=0, le=limits.QUOTA_MAX)]
 _Rate = Annotated[float, Field(gt=0, le=limits.QUOTA_MAX)]
 
 
-class _Bounds(BaseModel):
+class _Bounds(RequestBody):
     """What a company may use."""
-
-    model_config = ConfigDict(extra="forbid")
 
     memories_max: _Amount | None = Field(None, description="Rows it may keep, versions included. Null: no bound.")
     bytes_max: _Amount | None = Field(None, description="Bytes of them, before they are sealed. Null: no bound.")
@@ -43,7 +42,7 @@ class _Bounds(BaseModel):
 class NewCompany(_Bounds):
     """A company to make."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "acme"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "acme"}]})
 
     name: Name
 
@@ -51,7 +50,7 @@ class NewCompany(_Bounds):
 class CompanyChange(_Bounds):
     """What to change; fields that are not sent keep their value."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"suspended": True}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"suspended": True}]})
 
     suspended: bool = Field(False, strict=True, description="Refuse its requests and leave its work alone.")
 
@@ -62,10 +61,10 @@ class CompanyChange(_Bounds):
         return self
 
 
-class CompanyEnd(BaseModel):
+class CompanyEnd(RequestBody):
     """Which company goes, once more: nothing brings it back."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "acme"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "acme"}]})
 
     name: Name
 

@@ -16,6 +16,7 @@ from api.answers import answer
 from api.guardedroute import GuardedRoute
 from api.paths import PathText
 from api.problems import documented
+from api.requestbody import RequestBody
 from api.routes.dependencies import Caller
 from core import limits
 from core.clock import to_datetime
@@ -29,12 +30,10 @@ from core.records.keyroll import KeyRecord
 router = APIRouter(prefix="/admin", tags=["admin"], route_class=GuardedRoute)
 
 
-class NewKey(BaseModel):
+class NewKey(RequestBody):
     """What the key may do. More than the caller's own is refused."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"scopes": ["read"], "namespaces": ["agent-*"]}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"scopes": ["read"], "namespaces": ["agent-*"]}]})
 
     company: Name | None = Field(None, description="Whose key it is; another than the caller's is for the operator.")
     scopes: list[Literal["read", "write", "admin"]] = Field(min_length=1, max_length=3)
@@ -43,10 +42,10 @@ class NewKey(BaseModel):
     requests_per_s: float | None = Field(None, gt=0, le=1e6, description="Default: `[auth] requests_per_s`.")
 
 
-class Rotation(BaseModel):
+class Rotation(RequestBody):
     """How a key is replaced."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"overlap_s": 3_600}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"overlap_s": 3_600}]})
 
     overlap_s: int = Field(3_600, strict=True, ge=0, le=limits.API_KEY_ENDED_S, description="The old key goes on.")
 

@@ -42,6 +42,20 @@ def test_a_bulk_body_is_refused_and_costs_bounded_memory(api, body):
     assert len(answer.content) < 10_000
 
 
+UNKNOWN = b"{" + b",".join(b'"%x":1' % number for number in range(90_000)) + b"}"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/v1/memory"), ("POST", "/v1/memory/search"), ("PATCH", "/v1/memory/m?namespace=n")]
+)
+def test_a_body_of_unknown_fields_is_told_their_number_alone(api, method, path):
+    answer = api.client.request(method, path, content=UNKNOWN, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
+    [fault] = answer.json()["errors"]
+    assert fault["field"] == "body"
+    assert "has 9000" in fault["detail"]  # 90,000 fields, or one fault more or less for each
+
+
 def test_a_compressed_body_is_refused(api):
     body = gzip.compress(b" " * 10_000_000)
     headers = {"content-type": "application/json", "content-encoding": "gzip"}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.bulk import parse_bulk
+from api.bulk import Rejected, parse_bulk
 from api.jsonlist import split_list
 from core import limits
 from core.errors import InvalidInput, Malformed, TooLarge
@@ -138,3 +138,9 @@ def test_what_costs_more_than_memories_is_refused_early(hostile):
 def test_a_line_that_no_memory_fills_is_not_parsed():
     lines = parse_bulk(body(GOOD, GOOD | {"content": "x" * limits.BODY_BYTES_MAX}), NDJSON)
     assert [(each.line, each.code) for each in lines.rejected] == [(2, "too_large")]
+
+
+def test_a_line_of_countless_faults_is_told_their_number():
+    line = json.dumps(GOOD | {str(number): 1 for number in range(limits.FAULTS_MAX + 1)})
+    [rejected] = parse_bulk(body(GOOD, line), NDJSON).rejected
+    assert rejected == Rejected(2, "invalid_input", f"body: has {limits.FAULTS_MAX + 1} faults; correct it")
