@@ -10,8 +10,8 @@ What is left of its files after the first step cannot be opened; the others make
 
 import shutil
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +20,7 @@ import structlog
 from sqlalchemy import Connection, Row, select, update
 
 from core.durability import sync
-from core.errors import OstrakaError, Unavailable
+from core.errors import OstrakaError
 from core.records.control import ControlStore
 from core.records.erasure import settle_erased
 from core.records.lifecycle import destroy_company
@@ -46,13 +46,16 @@ def delete_company(
     """Delete a company; ``let_go`` closes what this process has open of it.
 
     Raises ``NotFound``, ``Conflict`` for the default company, ``Frozen``, ``Unavailable``; nothing has happened then.
+    Whatever fails afterwards is said in the answer and left to maintenance.
     """
     destroy_company(control, company)
     log.warning("company_deleted", company=company)
-    let_go(company)
     key_erased = files_removed = False
-    with suppress(Unavailable):
+    with _left_to_maintenance(company):
+        let_go(company)
+    with _left_to_maintenance(company):
         key_erased = settle_erased(control.database)
+    with _left_to_maintenance(company):
         files_removed = company in _remove_departed(control, cache)
     return Departure(key_erased, files_removed)
 
@@ -91,8 +94,19 @@ class DepartureWatch:
             try:
                 self.look()
             except Exception as error:  # noqa: BLE001 - whatever it is, the next look comes
-                kind = error.reason if isinstance(error, OstrakaError) else type(error).__name__
-                log.error("departures_unknown", error=kind)
+                log.error("departures_unknown", error=_kind(error))
+
+
+@contextmanager
+def _left_to_maintenance(company: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever it is, the company is gone, and its owner is told so
+        log.error("departure_unfinished", company=company, error=_kind(error))
+
+
+def _kind(error: Exception) -> str:
+    return error.reason if isinstance(error, OstrakaError) else type(error).__name__
 
 
 def _remove_departed(control: ControlStore, cache: ShardCache) -> Sequence[str]:

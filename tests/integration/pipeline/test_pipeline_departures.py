@@ -1,5 +1,6 @@
 """Companies suspended or deleted: what processes do that have them open, and what a kill at each step leaves."""
 
+import errno
 import shutil
 import sqlite3
 from pathlib import Path
@@ -14,8 +15,9 @@ from core.records.lifecycle import change_terms
 from core.records.reading import get_job
 from core.records.tables import Lane, companies, company_keys, store
 from core.records.writes import WriteRequest
-from core.runtime import Tenant
+from core.runtime import Runtime, Tenant
 from core.search.request import Scope, SearchRequest
+from core.shards.cache import ShardCache
 from tests.integration.processes import eventually
 
 
@@ -180,6 +182,28 @@ def test_a_deletion_killed_at_a_step_is_finished_by_the_next_start(acme, monkeyp
             assert connection.execute(store.select()).one().keys_erased_at is None
         files = [path for path in again.control.root.iterdir() if path.is_file()]
         assert not any(key in path.read_bytes() for key in wrapped for path in files)
+
+
+def fail(*_, **__):
+    raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize(
+    ("place", "step", "said"),
+    [
+        (departures, "settle_erased", departures.Departure(key_erased=False, files_removed=True)),
+        (departures, "_remove_departed", departures.Departure(key_erased=True, files_removed=False)),
+        (ShardCache, "drop", departures.Departure(key_erased=True, files_removed=False)),
+        (Runtime, "let_go", departures.Departure(key_erased=True, files_removed=True)),
+    ],
+)
+def test_a_deletion_is_no_failure_once_the_key_is_destroyed(acme, monkeypatch, place, step, said):
+    with monkeypatch.context() as patch:
+        patch.setattr(place, step, fail)
+        assert acme.runtime.delete_company(acme.id) == said
+    assert acme.id not in acme.runtime.control.company_ids()
+    acme.runtime.finish_departures()
+    assert not acme.folder.exists()
 
 
 def wrapped_keys(acme: Acme) -> list[bytes]:
