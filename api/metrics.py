@@ -47,7 +47,7 @@ class Metrics:
         text: bytes = generate_latest(self._of(company).registry)
         if operates:
             for departed in self._companies.keys() - set(self._runtime.control.company_ids()):
-                del self._companies[departed]
+                self._companies.pop(departed, None)  # unless another scrape was faster
             text += generate_latest(self._server)
         return text
 
