@@ -29,7 +29,7 @@ class Tenants:
         if opened is not None:
             return opened
         if refusal := self._refusals.get(company_id):
-            raise refusal
+            raise refusal.with_traceback(None)  # else it keeps every request's frames
         if company_id not in self._openings:
             opening = asyncio.create_task(self._open(company_id))
             opening.add_done_callback(lambda _: self._openings.pop(company_id))
