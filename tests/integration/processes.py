@@ -1,5 +1,6 @@
 """Real processes of ours under test: started as a user starts them, watched through their log, stopped by signal."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -195,11 +197,13 @@ def cache_mark(data: Path) -> str:
 
 
 def cache_leftovers(data: Path) -> list[str]:
-    """Return what a data directory still has in the host's cache, but for the empty lock; remove that."""
+    """Return what a data directory still has in the host's cache, but for the empty lock; remove that if it is free."""
     found = list(Path("/dev/shm").glob(f"ostraka-*-{cache_mark(data)}*"))
     locks = [path for path in found if path.suffix == ".lock" and path.stat().st_size == 0]
     for lock in locks:
-        lock.unlink()
+        with lock.open() as opened, suppress(BlockingIOError):  # a process that lives holds it
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock.unlink()
     return [str(path) for path in found if path not in locks]
 
 

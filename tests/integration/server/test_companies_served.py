@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.processes import Process, Server, eventually, run_command
+from tests.integration.processes import Process, Server, cache_mark, eventually, run_command
 from tests.integration.server.lone_api import LoneApi
 
 MEMORY = {"namespace": "notes", "content": "The harbour opens at nine."}
@@ -77,7 +77,9 @@ def test_a_suspension_reaches_every_process_and_ends(served, tmp_path):
         assert eventually(lambda: codes() == {"ok"})
         second.stop()
     finally:
-        Process.discard(second)  # its cache is the server's, too
+        second.discard()
+    cache = Path("/dev/shm").glob(f"ostraka-*-{cache_mark(served.server.data)}.lock")
+    assert list(cache)  # the server's, too
 
 
 def test_a_deletion_by_command_reaches_the_server(served):
