@@ -1,6 +1,7 @@
 """The auditor of a process: counts ordinary requests, and writes administrative ones before they are answered."""
 
 import threading
+import time
 from typing import Final
 
 import structlog
@@ -30,6 +31,8 @@ class Auditor:
         self._keep_days = keep_days
         self.entries = 0  # written by this process
         self.lost = 0  # requests that were counted and nothing else
+        self._newest_at = self._read_newest_at()
+        self._began_at = time.monotonic()
         self._callers, self._strangers = self._begin()
         self._counting = threading.Lock()
         self._flushing = threading.Lock()
@@ -74,11 +77,27 @@ class Auditor:
             self.entries += len(events)
             self.lost += sum(tallies.lost for tallies in taken)
 
+    def prune(self) -> int:
+        """Remove a day that is too old; return how many entries. Raises ``Frozen``, ``Unavailable``, ``IntegrityError``.
+
+        A clock that was set wrong is not believed: no more time has passed for sure than since the last entry that was
+        found, and while this process ran.
+        """
+        ran_us = int((time.monotonic() - self._began_at) * 1e6)
+        return self._audit.prune(self._keep_days, min(self._clock(), self._newest_at + ran_us))
+
     def close(self) -> None:
         """Write what was counted, if the log can be written, and stop."""
         self._stopping.set()
         self._thread.join()
         self._try_flush()
+
+    def _read_newest_at(self) -> int:
+        try:
+            return self._audit.newest_at() or self._clock()
+        except Exception as error:  # noqa: BLE001 - whatever it is, requests can be served
+            log.error("audit_not_read", error=type(error).__name__)
+            return 0  # and nothing is pruned
 
     def _begin(self) -> tuple[Tallies, Tallies]:
         now = self._clock()
@@ -109,7 +128,7 @@ class Auditor:
 
     def _try_prune(self) -> None:
         try:
-            if pruned := self._audit.prune(self._keep_days):
+            if pruned := self.prune():
                 log.info("audit_pruned", entries=pruned)
         except Frozen:
             pass

@@ -10,12 +10,12 @@ cut: it goes on behind the head, and the gap stays visible.
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 
 from core.audit.events import DAMAGED, Event, parse_event
 from core.clock import Clock, to_datetime, to_us
@@ -135,6 +135,8 @@ class AuditLog:
             rows = connection.execute(query.where(entries.c.seq >= first)).all()
         found = []
         for row in rows:
+            if since is not None and row.at < since:  # the clock was set back
+                continue
             entry = self.read_entry(row)
             if action is None or entry.damaged or entry.event.action == action:
                 found.append(entry)
@@ -151,14 +153,23 @@ class AuditLog:
             event = DAMAGED
         return Entry(row.seq, row.at, row.company_id, event)
 
-    def prune(self, keep_days: int) -> int:
-        """Remove the entries of whole days older than ``keep_days``; return how many. 0 days keep all."""
-        if keep_days == 0:
+    def newest_at(self) -> int | None:
+        """Return when the last entry was written; ``None`` if there is none. Raises ``Unavailable``."""
+        with self.database.read() as connection:
+            return _at_of(connection, entries.c.seq.desc())
+
+    def prune(self, keep_days: int, now: int) -> int:
+        """Remove the entries of the oldest day, if it is over for more than ``keep_days``; return how many.
+
+        One day at a time: somebody is to notice what a wrong ``now`` does. 0 days keep all.
+        """
+        with self.database.read() as connection:
+            oldest = _at_of(connection, entries.c.seq)
+        if keep_days == 0 or oldest is None:
             return 0
-        midnight = to_datetime(self._control.clock()).astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        limit = to_us(midnight - timedelta(days=keep_days))
+        limit = min(_midnight(now) - timedelta(days=keep_days), _midnight(oldest) + timedelta(days=1))
         total = 0
-        while pruned := self._prune_some(limit):
+        while pruned := self._prune_some(to_us(limit)):
             total += pruned
         return total
 
@@ -239,10 +250,19 @@ def _find_key(connection: Connection, master: MasterKey) -> AuditKey | None:
 
 
 def _first_since(connection: Connection, since: int) -> int | None:
-    """Return the first entry of a time on, by the index alone."""
-    query = select(entries.c.seq).where(entries.c.at >= since).order_by(entries.c.at, entries.c.seq).limit(1)
-    first: int | None = connection.execute(query).scalar()
+    """Return the first entry of a time on, by the index alone: times are not in order where a clock was set back."""
+    first: int | None = connection.execute(select(func.min(entries.c.seq)).where(entries.c.at >= since)).scalar()
     return first
+
+
+def _at_of(connection: Connection, order: ColumnElement[int]) -> int | None:
+    """Return the time of the first entry in an order."""
+    at: int | None = connection.execute(select(entries.c.at).order_by(order).limit(1)).scalar()
+    return at
+
+
+def _midnight(at: int) -> datetime:
+    return to_datetime(at).astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _sealed(key: AuditKey, mark: Mark, kind: str) -> bytes:

@@ -164,18 +164,52 @@ def test_old_entries_leave_by_whole_days_and_the_rest_verifies(control):
         log.append([EVENT])
         log.append([EVENT] * 2)
     watch.now = midnight + DAY_US // 2
-    assert log.prune(0) == 0
-    assert log.prune(2) == 3
-    assert log.prune(2) == 0
+    assert log.prune(0, watch.now) == 0
+    assert log.prune(2, watch.now) == 3
+    assert log.prune(2, watch.now) == 0
     verdict = verify_log(log)
     assert (verdict.holds, verdict.first, verdict.last, verdict.entries) == (True, 4, 9, 6)
     with log.database.write() as connection:
         connection.execute(delete(entries).where(entries.c.seq == 4))
     assert faults(log) == [4]
-    assert log.prune(1) == 2
+    assert log.prune(1, watch.now) == 2
     assert faults(log) == []
     log.append([EVENT])
     assert verify_log(log).last == 10
+
+
+def test_one_day_leaves_at_a_time(control):
+    midnight = now_us() // DAY_US * DAY_US
+    watch = Watch(midnight)
+    control.clock, log = watch, control.audit
+    for day in (0, 1, 7):
+        watch.now = midnight + day * DAY_US
+        log.append([EVENT] * 2)
+    assert [log.prune(2, midnight + 1_000 * DAY_US) for _ in range(4)] == [2, 2, 2, 0]
+
+
+def test_a_clock_that_jumps_ahead_takes_nothing_away(control):
+    control.clock = watch = Watch(now_us())
+    control.audit.append([EVENT])
+    watch.now += 9 * DAY_US
+    opened = Auditor(control.audit, control.clock, 5)
+    opened.record(EVENT)
+    assert opened.prune() == 0  # it may have been down for nine days, or not
+    opened.close()
+    again = Auditor(control.audit, control.clock, 5)
+    assert again.prune() == 1  # somebody started it with that clock, and it wrote by it
+    watch.now += 1_000 * DAY_US
+    assert again.prune() == 0
+    again.close()
+
+
+def test_a_clock_that_was_set_back_hides_nothing(control):
+    control.clock, log = iter([100, 300, 200, 400]).__next__, control.audit
+    for number in range(1, 5):
+        log.append([EVENT._replace(action=f"a{number}")])
+    assert actions(log, since=200) == ["a4", "a3", "a2"]
+    assert actions(log, since=250) == ["a4", "a2"]
+    assert actions(log, since=401) == []
 
 
 def test_processes_that_write_at_once_make_one_chain(control, tmp_path):
