@@ -1,5 +1,6 @@
 """The auditor of a process: counts ordinary requests, and writes administrative ones before they are answered."""
 
+import math
 import threading
 import time
 from typing import Final
@@ -15,8 +16,10 @@ from core.errors import Frozen
 log = structlog.get_logger()
 
 PERIOD_S: Final = 30.0  # what a process that is killed may lose; shorter ones make the log longer
+_KINDS_OF_PERIOD: Final = 50  # of requests with a credential; more of them make the next period as much longer
+_KINDS_MAX: Final = 1_000  # in a period, which then takes ten minutes: 50 MB a day
+_ADDRESSES_MAX: Final = 8  # of one key, in a period
 _PRUNE_EVERY_S: Final = 3_600.0
-_KINDS_MAX: Final = 1_000  # of requests with a credential, in a period
 # Anybody can make these. So many are 12 MB a day, were it done without a pause.
 _STRANGERS_MAX: Final = 16
 
@@ -78,7 +81,9 @@ class Auditor:
             self.lost += sum(tallies.lost for tallies in taken)
 
     def prune(self) -> int:
-        """Remove a day that is too old; return how many entries. Raises ``Frozen``, ``Unavailable``, ``IntegrityError``.
+        """Remove a day that is too old; return how many entries it had.
+
+        Raises ``Frozen``, ``Unavailable``, ``IntegrityError``.
 
         A clock that was set wrong is not believed: no more time has passed for sure than since the last entry that was
         found, and while this process ran.
@@ -101,7 +106,7 @@ class Auditor:
 
     def _begin(self) -> tuple[Tallies, Tallies]:
         now = self._clock()
-        return Tallies(now, _KINDS_MAX), Tallies(now, _STRANGERS_MAX)
+        return Tallies(now, _KINDS_MAX, _ADDRESSES_MAX), Tallies(now, _STRANGERS_MAX, _STRANGERS_MAX)
 
     def _give_back(self, callers: Tallies, strangers: Tallies) -> None:
         with self._counting:
@@ -110,13 +115,13 @@ class Auditor:
             self._callers, self._strangers = callers, strangers
 
     def _run(self) -> None:
-        periods = round(_PRUNE_EVERY_S / PERIOD_S)
-        period = 0
-        while not self._stopping.wait(PERIOD_S):
+        pruned_at, period_s = -math.inf, PERIOD_S
+        while not self._stopping.wait(period_s):
+            period_s = next_period_s(len(self._callers.counts))
             self._try_flush()
-            if period % periods == 0:
+            if time.monotonic() - pruned_at >= _PRUNE_EVERY_S:
                 self._try_prune()
-            period += 1
+                pruned_at = time.monotonic()
 
     def _try_flush(self) -> None:
         try:
@@ -134,3 +139,8 @@ class Auditor:
             pass
         except Exception as error:  # noqa: BLE001 - as above
             log.error("audit_not_pruned", error=type(error).__name__)
+
+
+def next_period_s(kinds: int) -> float:
+    """Return how long to count behind a period with so many kinds: the log grows by so many a second at most."""
+    return PERIOD_S * max(1.0, kinds / _KINDS_OF_PERIOD)

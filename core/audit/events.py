@@ -20,6 +20,7 @@ BEGUN: Final = "begun"  # written before an administrative action; what became o
 UNKNOWN: Final = "unknown"  # the actor of a request whose credential was refused or missing
 ANONYMOUS: Final = "anonymous"  # the developer of a loopback server without keys
 SERVER: Final = "server"
+ELSEWHERE: Final = "elsewhere"  # the address of counted requests whose actor came from more than are told apart
 LOST: Final = "audit.lost"  # so many requests of which nothing else was kept
 
 

@@ -1,4 +1,5 @@
-from core.audit.events import LOST, OK, SERVER, UNKNOWN, Event, parse_event, result_of
+from core.audit.auditor import next_period_s
+from core.audit.events import ELSEWHERE, LOST, OK, SERVER, UNKNOWN, Event, parse_event, result_of
 from core.audit.tallies import Tallies
 from core.errors import Forbidden, Frozen, IntegrityError
 
@@ -6,7 +7,7 @@ ADD = Event("key_a", "memory.add", OK, "co_a", "ns_a", address="10.0.0.1")
 
 
 def test_what_is_alike_becomes_one_event():
-    tallies = Tallies(since=5, kinds_max=10)
+    tallies = Tallies(since=5, kinds_max=10, addresses_max=8)
     for _ in range(1_000):
         tallies.add(ADD)
     tallies.add(ADD._replace(result="refused:queue_full"))
@@ -17,7 +18,7 @@ def test_what_is_alike_becomes_one_event():
 
 
 def test_a_hundred_thousand_strangers_are_a_few_events_that_count_them_all():
-    tallies = Tallies(since=5, kinds_max=16)
+    tallies = Tallies(since=5, kinds_max=16, addresses_max=16)
     for number in range(100_000):
         tallies.add(Event(UNKNOWN, "memory.search", "refused:unauthenticated", address=f"2001:db8:0:{number:x}::/64"))
     events = tallies.events()
@@ -27,8 +28,29 @@ def test_a_hundred_thousand_strangers_are_a_few_events_that_count_them_all():
     assert len(tallies.counts) == 16
 
 
+def test_a_key_that_comes_from_everywhere_leaves_room_for_others():
+    tallies = Tallies(since=5, kinds_max=30, addresses_max=3)
+    for number in range(1_000):
+        tallies.add(ADD._replace(address=f"10.0.{number // 250}.{number % 250}"))
+    tallies.add(ADD._replace(actor="key_b", address="10.0.9.9"))
+    assert [(event.actor, event.address, event.times) for event in tallies.events()] == [
+        ("key_a", "10.0.0.0", 1),
+        ("key_a", "10.0.0.1", 1),
+        ("key_a", "10.0.0.2", 1),
+        ("key_a", ELSEWHERE, 997),
+        ("key_b", "10.0.9.9", 1),
+    ]
+
+
+def test_many_kinds_make_periods_longer_and_the_log_no_faster():
+    kinds = [0, 7, 50, 100, 1_000, 1_000, 1, 1_000]
+    periods_s = [next_period_s(count) for count in kinds]
+    assert periods_s == [30, 30, 30, 60, 600, 600, 30, 600]
+    assert sum(kinds) / sum(periods_s) <= 50 / 30
+
+
 def test_a_period_that_was_not_written_takes_in_the_next_and_stays_bounded():
-    first, second = Tallies(since=5, kinds_max=2), Tallies(since=9, kinds_max=2)
+    first, second = Tallies(since=5, kinds_max=2, addresses_max=2), Tallies(since=9, kinds_max=2, addresses_max=2)
     first.add(ADD)
     for action in ("memory.add", "memory.read", "memory.list", "memory.delete"):
         second.add(ADD._replace(action=action))
