@@ -1,6 +1,6 @@
-"""API keys over the API: an administrator manages those of its own company, the operator those of all.
+"""API keys over the API: managed by the operator, and by administrators of their company.
 
-Nobody hands on more than they hold.
+An administrator manages the keys that reach no namespace beyond its own. Nobody hands on more than they hold.
 """
 
 from dataclasses import replace
@@ -80,11 +80,11 @@ class KeyList(BaseModel):
 def list_all(
     request: Request, caller: Caller, company: Annotated[Name | None, Query(description="Only this company's.")] = None
 ) -> Response:
-    """Return the keys of the caller's company; for the operator those of all, or of the company named."""
+    """Return the keys that the caller manages; for the operator those of all companies, or of the one named."""
     control = _control(request)
     every = caller.operates and company is None
     keys = list_keys(control, None if every else _company(control, caller, company))
-    return answer({"keys": [_view(key) for key in keys]})
+    return answer({"keys": [_view(key) for key in keys if _manages(caller, key.grant)]})
 
 
 @router.post(
@@ -148,10 +148,14 @@ def _require_within(request: Request, caller: Access, grant: Grant) -> None:
     require_within(minter, grant, request.app.state.runtime.settings.auth.requests_per_s)
 
 
+def _manages(caller: Access, grant: Grant) -> bool:
+    return caller.operates or caller.principal.oversees(grant)
+
+
 def _require_own(control: ControlStore, caller: Access, key_id: str) -> None:
     """Raise ``NotFound`` unless the key is one that the caller manages."""
     found = find_key(control, key_id)
-    if found.grant.company_id != caller.principal.company_id and not caller.operates:
+    if not _manages(caller, found.grant):
         raise NotFound("there is no such key, or it is revoked already", field="key_id")
     caller.trail.company, caller.trail.target = found.grant.company_id, found.id
 

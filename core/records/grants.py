@@ -75,18 +75,24 @@ class Principal:
         """Say whether one of the credential's patterns covers the namespace."""
         return any(fnmatchcase(name, pattern) for pattern in self.patterns)
 
+    def oversees(self, grant: Grant) -> bool:
+        """Say whether a key of the credential's company reaches no namespace that the credential does not cover.
+
+        Only where that is plain: the same pattern is held, or every namespace is.
+        """
+        return grant.company_id == self.company_id and (self.covers_all or set(grant.patterns) <= set(self.patterns))
+
 
 def require_within(minter: Principal, grant: Grant, default_requests_per_s: float | None) -> None:
     """Raise ``Forbidden`` (``exceeds_key``) where a grant is more than its minter holds.
 
-    A pattern is within only where that is plain: the same one is held, or every namespace is. A key without a rate of
-    its own has the server's default.
+    A key without a rate of its own has the server's default.
     """
     if grant.company_id != minter.company_id:
         raise _exceeding("company")
     if not set(grant.scopes) <= minter.scopes:
         raise _exceeding("scopes")
-    if not minter.covers_all and not set(grant.patterns) <= set(minter.patterns):
+    if not minter.oversees(grant):
         raise _exceeding("namespaces")
     if minter.expires_at is not None and (grant.expires_at is None or grant.expires_at > minter.expires_at):
         raise _exceeding("expires_in_s")

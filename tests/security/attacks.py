@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tests.security.stage import OTHER, OWN, Outcome, Stage, keys_listed
+from tests.security.stage import OTHER, OWN, Outcome, Stage, keys_listed, patterns_listed
 
 JSON = {"content-type": "application/json"}
 NO_KEY, FORBIDDEN, NOT_THERE = (401, "unauthenticated"), (403, "namespace_forbidden"), (404, "not_found")
@@ -226,6 +226,12 @@ def handed_on() -> list[Attack]:
         Attack(
             "a wider key, by rotation",
             lambda on: on.ask("POST", f"/admin/keys/{on.id_of('operator')}/rotate", "minter", json={}),
-            EXCEEDS,
+            NOT_THERE,
         ),
+        Attack(
+            "a wider key: revoke",
+            lambda on: on.ask("DELETE", f"/admin/keys/{on.id_of('operator')}", "minter"),
+            NOT_THERE,
+        ),
+        Attack("wider keys: list", lambda on: (len(patterns_listed(on, "minter") - {"team-*"}), ""), (0, "")),
     ]

@@ -111,6 +111,12 @@ def opened(server: Server) -> Iterator[ControlStore]:
             control.close()
 
 
+def patterns_listed(stage: Stage, key: str) -> set[str]:
+    """The patterns of the keys that an administrator's list shows."""
+    listed = stage.send("GET", "/admin/keys", key).json()["keys"]
+    return {pattern for each in listed for pattern in each["namespaces"]}
+
+
 def keys_listed(stage: Stage, key: str) -> set[str]:
     """The companies whose keys an administrator's list shows."""
     with opened(stage.server) as control:
