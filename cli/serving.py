@@ -7,8 +7,9 @@ import socket
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import structlog
 import uvicorn
@@ -18,6 +19,7 @@ from api.addresses import is_loopback
 from api.app import create_app
 from api.connections import BoundedConnection
 from cli.private_redis import ping, start_private_redis
+from cli.stopping import StopSignals
 from cli.supervisor import Supervisor
 from cli.tls import Certificate
 from core.durability import make_durable_directory
@@ -46,7 +48,10 @@ def run_api(settings: Settings, secrets: Mapping[str, str]) -> None:
     """
     if not settings.queue.redis_url:
         raise ConfigurationError("[queue] redis_url: is not set; name the Redis that the workers use")
-    _leave_on_signals()
+    _serve_api(settings, secrets, StopSignals())
+
+
+def _serve_api(settings: Settings, secrets: Mapping[str, str], stop: StopSignals) -> None:
     with ExitStack() as stack:
         certificate = _certificate(settings, stack)
         listener = stack.enter_context(_listen(settings))
@@ -76,7 +81,9 @@ def run_api(settings: Settings, secrets: Mapping[str, str]) -> None:
             ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
             timeout_graceful_shutdown=_GRACE_S,
         )
-        uvicorn.Server(config).run(sockets=[listener])
+        server = uvicorn.Server(config)
+        stop.then(partial(setattr, server, "should_exit", True))
+        server.run(sockets=[listener])
 
 
 def run_embedded(settings: Settings, secrets: Mapping[str, str]) -> None:
@@ -84,7 +91,7 @@ def run_embedded(settings: Settings, secrets: Mapping[str, str]) -> None:
 
     ``secrets`` are variables that were taken out of the environment; the worker gets them, Redis does not.
     """
-    _leave_on_signals()
+    stop = StopSignals()
     run_directory = settings.storage.path.absolute() / "run"
     try:
         make_durable_directory(run_directory)
@@ -115,8 +122,9 @@ def run_embedded(settings: Settings, secrets: Mapping[str, str]) -> None:
             "MALLOC_ARENA_MAX": "2",
         }
         command = [sys.executable, "-m", "cli.main", "worker", "--nice", _WORKER_NICENESS]
+        stop.heed()
         supervisor.start("worker", command, runtime_environment, secrets)
-        run_api(settings, secrets)
+        _serve_api(settings, secrets, stop)
 
 
 def _anonymous_allowed(settings: Settings, runtime: Runtime) -> bool:
@@ -176,13 +184,3 @@ def _remove_socket(celery_url: str) -> None:
     if path.parent.name.startswith("ostraka-"):  # made for it, because the data directory's path is too long
         with suppress(OSError):
             path.parent.rmdir()
-
-
-def _leave_on_signals() -> None:
-    """Make SIGTERM and Ctrl-C an orderly end with status 0; uvicorn raises them again once it has finished."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)
-
-
-def _leave(_signal: int, _frame: Any) -> None:
-    raise SystemExit(0)

@@ -20,10 +20,8 @@ LOAD = (
 
 
 def request_bytes(path: str, kind: str, body: str) -> bytes:
-    head = (
-        f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\nidempotency-key: k\r\ncontent-length: {len(body)}"
-    )
-    return f"{head}\r\n\r\n{body}".encode()
+    fields = f"host: localhost\r\ncontent-type: {kind}\r\nidempotency-key: k\r\ncontent-length: {len(body)}"
+    return f"POST {path} HTTP/1.1\r\n{fields}\r\n\r\n{body}".encode()
 
 
 @pytest.fixture

@@ -7,7 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -26,11 +28,17 @@ ANSWERS = [  # what a reader would answer, in the words of the conversation
 ]
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a short name: a socket's path is bounded, and pytest's names are long."""
+    with tempfile.TemporaryDirectory(prefix="demo-") as name:
+        (Path(name) / "temporary").mkdir()
+        yield Path(name)
+
+
 def start(folder: Path) -> "subprocess.Popen[str]":
     """Start the demo with temporary files and configuration in a folder of the test's own, on a wide screen."""
-    temporary = folder / "temporary"
-    temporary.mkdir()
-    environment = private_environment(folder) | {"TMPDIR": str(temporary), "COLUMNS": "200"}
+    environment = private_environment(folder) | {"TMPDIR": str(folder / "temporary"), "COLUMNS": "200"}
     return subprocess.Popen(
         [sys.executable, "-m", "cli.main", "demo"],
         env=environment,
@@ -54,8 +62,8 @@ def shared_memory() -> set[str]:
     return {path.name for path in Path("/dev/shm").glob("ostraka-demo-*")}
 
 
-def test_the_demo_answers_five_questions_and_leaves_nothing(tmp_path: Path, shared_memory: set[str]):
-    with start(tmp_path) as demo:
+def test_the_demo_answers_five_questions_and_leaves_nothing(folder: Path, shared_memory: set[str]):
+    with start(folder) as demo:
         output, errors = demo.communicate(timeout=150)
     assert demo.returncode == 0, errors
     parts = re.split(r"│ [1-5]\. ", output)
@@ -66,12 +74,12 @@ def test_the_demo_answers_five_questions_and_leaves_nothing(tmp_path: Path, shar
         assert re.search(r"\d\.\d\d │", part), "a score"
         assert re.search(r"\d+\.\d │", part), "milliseconds"
     assert "found nowhere" in output
-    assert leftovers(tmp_path, shared_memory) == []
+    assert leftovers(folder, shared_memory) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_demo_that_is_stopped_leaves_nothing(tmp_path: Path, shared_memory: set[str], number: int):
-    with start(tmp_path) as demo:
+def test_a_demo_that_is_stopped_leaves_nothing(folder: Path, shared_memory: set[str], number: int):
+    with start(folder) as demo:
         family = eventually(lambda: psutil.Process(demo.pid).children(recursive=True))
         time.sleep(0.5)
         family = {*family, *psutil.Process(demo.pid).children(recursive=True)}
@@ -79,7 +87,7 @@ def test_a_demo_that_is_stopped_leaves_nothing(tmp_path: Path, shared_memory: se
         demo.communicate(timeout=90)
     assert demo.returncode != 0
     assert [child for child in family if child.is_running()] == []
-    assert leftovers(tmp_path, shared_memory) == []
+    assert leftovers(folder, shared_memory) == []
 
 
 def words(process: psutil.Process) -> list[str]:
@@ -89,8 +97,8 @@ def words(process: psutil.Process) -> list[str]:
         return []
 
 
-def test_a_demo_that_is_killed_leaves_no_process(tmp_path: Path, shared_memory: set[str]):
-    with start(tmp_path) as demo:
+def test_a_demo_that_is_killed_leaves_no_process(folder: Path, shared_memory: set[str]):
+    with start(folder) as demo:
         eventually(lambda: any("worker" in words(child) for child in psutil.Process(demo.pid).children(recursive=True)))
         family = psutil.Process(demo.pid).children(recursive=True)
         demo.kill()

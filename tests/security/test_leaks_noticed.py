@@ -59,10 +59,10 @@ def lists_of_the_first_namespace(patch, inside):
 def a_look_into_every_company(patch, inside):
     expose = Metrics.expose
 
-    def look_around(metrics, company):
+    def look_around(metrics, company, **more):
         for each in inside.ids.values():
             inside.runtime.control.records(each).namespaces()
-        return expose(metrics, company)
+        return expose(metrics, company, **more)
 
     patch.setattr(Metrics, "expose", look_around)
 

@@ -94,6 +94,12 @@ ROUTES = [
     ("POST", "/admin/keys", {"scopes": ["read"], "namespaces": ["*"]}, "admin"),
     ("POST", "/admin/keys/{key}/rotate", {}, "admin"),
     ("DELETE", "/admin/keys/{key}", None, "admin"),
+    ("GET", "/admin/audit", None, "admin"),
+    ("GET", "/admin/companies", None, "admin"),
+    ("POST", "/admin/companies", {"name": "rival"}, "admin"),
+    ("GET", "/admin/companies/{company}", None, "admin"),
+    ("PATCH", "/admin/companies/{company}", {"suspended": True}, "admin"),
+    ("DELETE", "/admin/companies/{company}", {"name": "rival"}, "admin"),
 ]
 OF_ONE_NAMESPACE = [route for route in ROUTES if any(mark in str(route) for mark in ("{ns}", "{job}", "{deletion}"))]
 OF_THE_SERVER = [route for route in ROUTES if route[1].startswith("/admin") and "keys" not in route[1]]
@@ -125,6 +131,7 @@ def test_the_table_names_every_guarded_route(guarded):
         template = (
             fill(path.partition("?")[0], "{name}", "{job_id}", "{deletion_id}")
             .replace("{key}", "{key_id}")
+            .replace("{company}", "{company_id}")
             .replace("/m/", "/{memory_id}/")
         )
         tabled.add((method, template.removesuffix("/m") + "/{memory_id}" if template.endswith("/m") else template))
