@@ -15,7 +15,6 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 from core.backup.manifest import CONTROL_NAME
 from core.backup.reading import BackupReader
 from core.backup.restoring import unpack
-from core.backup.workplace import workplace
 from core.crypto.keysource import HeldKey
 from core.errors import Conflict, NotFound
 from core.memory import NewMemory
@@ -24,6 +23,7 @@ from core.records.control import ControlStore
 from core.records.engine import open_database
 from core.records.rows import TABLE, open_content
 from core.records.tables import Lane, State, jobs, memories
+from core.records.workplace import workplace
 from core.records.writes import Accepted, Idempotency, WriteRequest, commit_writes
 
 _PAGE_ROWS: Final = 500

@@ -14,7 +14,6 @@ from sqlalchemy import Row, delete, func, select, update
 
 from core.backup.manifest import AUDIT_NAME, CONTROL_NAME, FORMAT, Manifest, SavedCompany, SavedNamespace, SavedShard
 from core.backup.survey import figures, listed_shards, live_namespaces
-from core.backup.workplace import workplace
 from core.errors import Unavailable
 from core.records.companies import live_ids
 from core.records.company import COMPANY_KEY, CompanyRecords
@@ -24,6 +23,7 @@ from core.records.counters import read_counter
 from core.records.leases import drop_lease, renew_lease, take_lease
 from core.records.tables import companies, company_keys, store
 from core.records.tables import control as control_tables
+from core.records.workplace import workplace
 from core.shards.blobs import LocalBlobs
 from core.shards.sealing import blob_name
 

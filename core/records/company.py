@@ -19,6 +19,7 @@ from core.errors import IntegrityError, NotFound
 from core.ids import new_id
 from core.records.counters import cursor_of_resealing, drop_counters, read_counter
 from core.records.engine import Database
+from core.records.erasure import mark_erased
 from core.records.receipts import Kind, add_rows, finish_receipts, open_receipt
 from core.records.states import check_state, seal_state, seal_states
 from core.records.tables import State, jobs, memories, namespace_keys, namespaces, shards
@@ -160,7 +161,8 @@ class CompanyRecords:
     def delete_namespace(self, name: str) -> str:
         """Destroy a namespace: its key first, then all its content, in one transaction; return the receipt's id.
 
-        What remains in shards cannot be opened any more. Raises ``NotFound``.
+        What remains in shards cannot be opened any more; maintenance empties the database's files of the key. Raises
+        ``NotFound``.
         """
         namespace = self.namespace(name)
         now = self.clock()
@@ -176,6 +178,7 @@ class CompanyRecords:
                 self.forget(namespace)
                 raise NotFound("the namespace was deleted meanwhile", field="namespace")
             connection.execute(delete(namespace_keys).where(namespace_keys.c.namespace_id == namespace.id))
+            mark_erased(connection, now, "company")
             public_id = self._erase_all(connection, namespace, now)
             finish_receipts(connection, namespace.id, now)  # others, too: nothing is left to be found
             connection.execute(

@@ -1,9 +1,10 @@
 """Erased wrapped keys leave the files, too: a key is destroyed once no file of its database holds it any more.
 
 Who erases one notes it in the same transaction. The note is cleared only after the write-ahead log was emptied and the
-copies that migrations left were removed; maintenance and the next start go on where a process died.
+copies that migrations and killed backups left were removed; maintenance and the next start go on where a process died.
 """
 
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -14,6 +15,7 @@ from core.records.counters import read_counter, set_counter
 from core.records.engine import Database
 from core.records.schema import Kind, copies_before
 from core.records.tables import store
+from core.records.workplace import clear_workplace
 
 log = structlog.get_logger()
 
@@ -39,7 +41,7 @@ def erased_at(connection: Connection, kind: Kind = "control") -> int | None:
 def settle_erased(database: Database) -> bool:
     """Empty a database's files of the keys that were erased; say whether none is left in them.
 
-    ``False`` while readers hold the log back. Raises ``Frozen``, ``Unavailable``.
+    ``False`` while readers hold the log back, or a backup is made. Raises ``Frozen``, ``Unavailable``.
     """
     with database.read() as connection:
         noted = erased_at(connection, database.kind)
@@ -49,7 +51,7 @@ def settle_erased(database: Database) -> bool:
         copy.unlink(missing_ok=True)
         sync(copy.parent)
         log.warning("schema_copy_removed", copy=str(copy), meaning="it held keys that were destroyed since")
-    if not database.checkpoint():
+    if not clear_workplace(_root(database)) or not database.checkpoint():
         return False
     with database.write() as connection:
         if erased_at(connection, database.kind) != noted:  # more was erased since the log was emptied
@@ -59,3 +61,9 @@ def settle_erased(database: Database) -> bool:
         else:
             set_counter(connection, _ERASED_AT, 0)
     return True
+
+
+def _root(database: Database) -> Path:
+    """Return the data directory that a database lies in: the control store at its top, a company's two levels below."""
+    path = Path(str(database.engine.url.database))
+    return path.parent if database.kind == "control" else path.parents[2]

@@ -94,9 +94,8 @@ class Receipt:
         left.append(
             Remaining("unused space in the database", None, "SQLite may keep sealed fragments until it reuses it")
         )
-        left.append(
-            Remaining("copies of before an upgrade", None, "records.db.before-…, until the operator removes them")
-        )
+        until = "maintenance" if self.kind is Kind.NAMESPACE else "the operator"
+        left.append(Remaining("copies of before an upgrade", None, f"records.db.before-…, until {until} removes them"))
         left.append(Remaining("backups", None, "those made before created_at hold it, sealed under the master key"))
         return left
 

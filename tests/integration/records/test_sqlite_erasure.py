@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from core.pipeline.resealing import Resealing
 from core.records.control import open_control
 from core.records.deletion import delete_memory
 
@@ -49,6 +50,20 @@ def test_a_deleted_namespaces_wrapped_key_leaves_the_file(desk, file_bytes):
     desk.records.delete_namespace("notes")
 
     assert wrapped[16:48] not in file_bytes()
+
+
+def test_a_deleted_namespaces_wrapped_key_leaves_the_copies_of_the_file(desk):
+    desk.write("a")
+    root, folder = desk.records.folder.parents[1], desk.records.folder
+    copies = folder / "records.db.before-company_0003", root / "backup-work" / "companies" / folder.name / "records.db"
+    for copy in copies:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(b"a wrapped key")
+
+    desk.records.delete_namespace("notes")
+    assert Resealing(desk.records).look() == 0  # a step of maintenance
+
+    assert [copy for copy in copies if copy.exists()] == []
 
 
 def test_every_connection_is_durable_and_erases(desk, server_settings):

@@ -15,6 +15,7 @@ from core.records.erasure import settle_erased
 from core.records.lifecycle import change_terms, destroy_company
 from core.records.tables import companies, company_keys, store
 from core.records.terms import NO_BOUNDS, Terms
+from core.records.workplace import workplace
 
 
 @pytest.fixture
@@ -187,3 +188,23 @@ def test_copies_that_a_migration_made_go_with_the_key(control, acme):
     destroy_company(control, acme)
     settle_erased(control.database)
     assert not copy.exists()
+
+
+def test_what_a_killed_backup_left_goes_with_the_key(control, acme):
+    left = control.root / "backup-work" / "control.db"
+    left.parent.mkdir()
+    left.write_bytes(wrapped_key(control, acme))
+    destroy_company(control, acme)
+    assert settle_erased(control.database)
+    assert not left.parent.exists()
+
+
+def test_a_backup_under_way_holds_the_note_until_its_copies_are_gone(control, acme):
+    with workplace(control.root) as folder:
+        (folder / "control.db").write_bytes(wrapped_key(control, acme))
+        destroy_company(control, acme)
+        assert not settle_erased(control.database)
+        assert erased_at(control) is not None
+        assert folder.exists()
+    assert settle_erased(control.database)
+    assert erased_at(control) is None

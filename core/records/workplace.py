@@ -8,7 +8,7 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
-from core.durability import make_durable_directory
+from core.durability import make_durable_directory, sync
 from core.errors import Unavailable
 
 _FOLDER: Final = "backup-work"
@@ -23,9 +23,8 @@ def workplace(root: Path) -> Iterator[Path]:
     another backup of this data directory is being made.
     """
     folder = root / _FOLDER
-    lock = FileLock(root / "backup.lock", timeout=_PATIENCE_S, thread_local=False)  # held from thread to thread
     try:
-        with lock:
+        with _lock(root, _PATIENCE_S):
             shutil.rmtree(folder, ignore_errors=True)
             make_durable_directory(folder)
             try:
@@ -34,3 +33,23 @@ def workplace(root: Path) -> Iterator[Path]:
                 shutil.rmtree(folder, ignore_errors=True)
     except Timeout:
         raise Unavailable("another backup of this server is being made; try again", code="backup_running") from None
+
+
+def clear_workplace(root: Path) -> bool:
+    """Remove what a process that died left there; ``False`` while somebody works there. Raises ``Unavailable``."""
+    folder = root / _FOLDER
+    if not folder.exists():
+        return True
+    try:
+        with _lock(root, 0):
+            shutil.rmtree(folder)
+            sync(root)
+    except Timeout:
+        return False
+    except OSError as error:
+        raise Unavailable(f"{folder} cannot be removed: {error.strerror}", code="store_unavailable") from None
+    return True
+
+
+def _lock(root: Path, patience_s: float) -> FileLock:
+    return FileLock(root / "backup.lock", timeout=patience_s, thread_local=False)  # held from thread to thread
