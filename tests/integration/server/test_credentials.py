@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from tests.integration.processes import Server, eventually, run_command
+from tests.integration.server.guarded_routes import OF_ONE_NAMESPACE, OF_THE_SERVER, ROUTES
 
 OWN, OTHER = "team-a", "secret-b"
 MEMORY = {"content": "x", "id": "m"}
@@ -58,51 +59,6 @@ def keys(guarded) -> dict[str, str]:
 def job_of(guarded) -> Callable[[str], str]:
     jobs = guarded.call(guarded.admin, "GET", "/v1/jobs").json()["jobs"]
     return {job["namespace"]: job["id"] for job in jobs}.__getitem__
-
-
-# Every route that asks who is calling: method, path, body, and the scope it needs.
-ROUTES = [
-    ("POST", "/v1/memory", {"namespace": "{ns}", "content": "y"}, "write"),
-    ("POST", "/v1/memory/bulk", [{"namespace": "{ns}", "content": "y"}], "write"),
-    ("GET", "/v1/memory/search?namespace={ns}&query=x", None, "read"),
-    ("POST", "/v1/memory/search", {"namespace": "{ns}", "query": "x"}, "read"),
-    ("GET", "/v1/memory?namespace={ns}", None, "read"),
-    ("GET", "/v1/memory/m?namespace={ns}", None, "read"),
-    ("GET", "/v1/memory/m/history?namespace={ns}", None, "read"),
-    ("PATCH", "/v1/memory/m?namespace={ns}", {"tags": ["t"]}, "write"),
-    ("DELETE", "/v1/memory?namespace={ns}&session=none", None, "write"),
-    ("DELETE", "/v1/memory/m?namespace={ns}", None, "write"),
-    ("GET", "/v1/jobs/{job}", None, "read"),
-    ("POST", "/v1/jobs/{job}/retry", None, "write"),
-    ("GET", "/v1/failures", None, "read"),
-    ("POST", "/v1/failures/retry", {"namespace": "{ns}"}, "write"),
-    ("POST", "/v1/failures/discard", {"namespace": "{ns}"}, "write"),
-    ("GET", "/v1/deletions", None, "read"),
-    ("GET", "/v1/deletions/{deletion}", None, "read"),
-    ("GET", "/v1/namespaces/{ns}", None, "read"),
-    ("PUT", "/v1/namespaces/{ns}", None, "write"),
-    ("DELETE", "/v1/namespaces/{ns}", None, "admin"),
-    ("GET", "/v1/namespaces", None, "read"),
-    ("GET", "/v1/jobs", None, "read"),
-    ("GET", "/metrics", None, "read"),
-    ("GET", "/v1/whoami", None, None),
-    ("POST", "/admin/backup", {}, "admin"),
-    ("GET", "/admin/freeze", None, "admin"),
-    ("POST", "/admin/freeze", {"max_seconds": 1}, "admin"),
-    ("POST", "/admin/unfreeze", {}, "admin"),
-    ("GET", "/admin/keys", None, "admin"),
-    ("POST", "/admin/keys", {"scopes": ["read"], "namespaces": ["*"]}, "admin"),
-    ("POST", "/admin/keys/{key}/rotate", {}, "admin"),
-    ("DELETE", "/admin/keys/{key}", None, "admin"),
-    ("GET", "/admin/audit", None, "admin"),
-    ("GET", "/admin/companies", None, "admin"),
-    ("POST", "/admin/companies", {"name": "rival"}, "admin"),
-    ("GET", "/admin/companies/{company}", None, "admin"),
-    ("PATCH", "/admin/companies/{company}", {"suspended": True}, "admin"),
-    ("DELETE", "/admin/companies/{company}", {"name": "rival"}, "admin"),
-]
-OF_ONE_NAMESPACE = [route for route in ROUTES if any(mark in str(route) for mark in ("{ns}", "{job}", "{deletion}"))]
-OF_THE_SERVER = [route for route in ROUTES if route[1].startswith("/admin") and "keys" not in route[1]]
 
 
 def fill(text: str, namespace: str, job: str, deletion: str) -> str:
