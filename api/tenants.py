@@ -1,4 +1,4 @@
-"""A company's parts, opened outside the event loop: the first opening may migrate a database."""
+"""Companies' parts, opened outside the event loop, one after another: the first opening may migrate a database."""
 
 import asyncio
 from typing import Final
@@ -9,7 +9,6 @@ from cachetools import TTLCache
 from core.errors import OstrakaError
 from core.runtime import Runtime, Tenant
 
-_OPENINGS: Final = 4  # at the same time; the rest of the server's threads go on
 _REFUSAL_S: Final = 1.0  # a company that cannot be opened is not tried at each request
 _REFUSALS_MAX: Final = 10_000
 
@@ -19,7 +18,7 @@ class Tenants:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._limiter = CapacityLimiter(_OPENINGS)
+        self._limiter = CapacityLimiter(1)  # the runtime opens one at a time: more would wait in threads of theirs
         self._openings: dict[str, asyncio.Task[Tenant]] = {}
         self._refusals: TTLCache[str, OstrakaError] = TTLCache(_REFUSALS_MAX, _REFUSAL_S)
 

@@ -1,6 +1,7 @@
-"""Companies that cannot be opened: the refusal is remembered for a second, and nothing else is."""
+"""Companies that are opened for requests, one after another, and those that cannot be."""
 
 import asyncio
+import threading
 import traceback
 from types import SimpleNamespace
 
@@ -10,6 +11,17 @@ from core.errors import NotFound
 
 def refuse(_: str):
     raise NotFound("there is no such company")
+
+
+def test_companies_that_are_opened_at_once_hold_one_thread():
+    threads = set()
+    tenants = Tenants(SimpleNamespace(opened=lambda _: None, tenant=lambda _: threads.add(threading.get_ident())))
+
+    async def ask() -> None:
+        await asyncio.gather(*(tenants.find(f"co_{number}") for number in range(4)))
+
+    asyncio.run(ask())
+    assert len(threads) == 1
 
 
 def test_a_remembered_refusal_does_not_grow_with_each_request():
