@@ -37,7 +37,9 @@ def main() -> int:
         long=True,
     )
     run = FaultRun(plan, given.seed, given.report)
-    status = pytest.main(["tests/fault", "-m", "", "-o", f"timeout={PER_TEST_S}", "-v", *for_pytest], plugins=[run])
+    status = pytest.main(
+        ["tests", "-m", "fault or long_run", "-o", f"timeout={PER_TEST_S}", "-v", *for_pytest], plugins=[run]
+    )
     total = run.report.total()
     return int(status) or int(bool(total.lost or total.duplicated or total.resurrected or total.undetected))
 

@@ -25,6 +25,13 @@ from tests.integration.processes import Server, eventually
 LEASE_S = "3"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what lies here: `make fault` runs it all, and from elsewhere what takes long."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker("fault")
+
+
 @dataclass(frozen=True)
 class Shimmed:
     """A topology under the shim, and what can be done to it."""

@@ -1,5 +1,6 @@
 """A message delivered twice, or a thousand times, or to nobody known, changes nothing."""
 
+import pytest
 import redis
 
 from core.pipeline.doorbell import QUEUES
@@ -33,6 +34,7 @@ def test_a_thousand_rings_change_nothing(topology, auditor, indexed, report):
     report.survived("messages doubled", 210)
 
 
+@pytest.mark.long_run
 def test_the_same_message_a_hundred_times_is_one_effect(topology, auditor, indexed, report):
     job = load(topology.client, 200)  # nobody works yet, so the message lies there
     [message] = eventually(lambda: topology.messages("embed-bulk"))
@@ -46,6 +48,7 @@ def test_the_same_message_a_hundred_times_is_one_effect(topology, auditor, index
     report.survived("messages doubled", 200)
 
 
+@pytest.mark.long_run
 def test_messages_that_are_not_ours_are_survived(server, auditor, indexed, report):
     """Celery's consumer ends on what it cannot parse; the supervisor starts another, without the message."""
     before = server.worker.pid

@@ -9,6 +9,8 @@ from tests.fault.loading import progress, text_of
 from tests.fault.topology import Topology
 from tests.integration.processes import Process, eventually
 
+pytestmark = pytest.mark.long_run
+
 ATTEMPTS = 3
 DEADLY = 3
 MEMORIES = 6

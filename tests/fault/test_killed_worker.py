@@ -1,11 +1,14 @@
 """kill -9 of the worker in the middle of its work: every memory ends indexed, and is there once."""
 
+import pytest
+
 from tests.fault.loading import found_once, load, text_of
 from tests.integration.processes import eventually
 
 MEMORIES = 1_500
 
 
+@pytest.mark.long_run
 def test_killed_twice_while_it_embeds(server, auditor, started, indexed, report):
     job = load(server.client, MEMORIES)
     started(server.client, job)

@@ -10,6 +10,8 @@ from tests.fault.loading import progress, text_of
 from tests.fault.topology import Topology
 from tests.integration.processes import Process, eventually, run_command
 
+pytestmark = pytest.mark.long_run
+
 ATTEMPTS = 3
 BATCH = 8  # then four, then one
 MEMORIES = 24

@@ -1,5 +1,7 @@
 """Two worker processes on one namespace: every memory exactly once."""
 
+import pytest
+
 from tests.fault.loading import found_once, load, text_of
 from tests.integration.processes import eventually
 
@@ -19,6 +21,7 @@ def test_two_workers_race_on_one_namespace(topology, auditor, indexed):
     auditor.check_shards(MEMORIES + 60)
 
 
+@pytest.mark.long_run
 def test_workers_of_different_queues_share_the_work(topology, auditor, indexed):
     for queues in ("embed,embed-bulk", "index", "maintain"):
         topology.add_worker("--queues", queues)

@@ -287,4 +287,4 @@ def test_the_store_answers_what_the_model_answers(tmp_path):
         pass
 
     Prepared.template, Prepared.root = template, tmp_path
-    run_state_machine_as_test(Prepared, settings=settings(max_examples=40, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(Prepared, settings=settings(max_examples=25, stateful_step_count=40, deadline=None))

@@ -49,6 +49,7 @@ def over_http(tmp_path):
         opened.server.discard()
 
 
+@pytest.mark.long_run
 def test_nor_over_http_with_every_process_at_work(over_http, rng):
     for company in COMPANIES:
         over_http.run("companies", "create", company)

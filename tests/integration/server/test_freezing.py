@@ -84,6 +84,7 @@ def searchable(client: httpx.Client, name: str) -> bool:
     return [hit["id"] for hit in client.post("/v1/memory/search", json=body).json()["results"]] == [name]
 
 
+@pytest.mark.long_run
 def test_a_copy_made_under_load_holds_every_acknowledged_write(server_folder, environment, tmp_path):
     server = server_folder(environment=environment).start()
     writers = Writers(server.url)

@@ -48,6 +48,7 @@ def test_every_key_is_rotated_beside_a_running_server(filled):
     assert "notes" in rotated(again, "status")  # replaced shards stay for a minute
 
 
+@pytest.mark.long_run
 def test_a_command_that_is_killed_leaves_a_store_that_opens(filled):
     for words in (["namespace", "notes"], ["company", "default"], ["master"]) * 2:
         command = Process(filled.folder, "rotate", *words).spawn()
