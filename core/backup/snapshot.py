@@ -16,10 +16,9 @@ from core.backup.manifest import AUDIT_NAME, CONTROL_NAME, FORMAT, Manifest, Sav
 from core.backup.survey import figures, listed_shards, live_namespaces
 from core.errors import Unavailable
 from core.records.companies import live_ids
-from core.records.company import COMPANY_KEY, CompanyRecords
+from core.records.company import CompanyRecords
 from core.records.control import ControlStore
 from core.records.copying import copy_database, edit_copy, read_copy, rewrite_copy
-from core.records.counters import read_counter
 from core.records.leases import drop_lease, renew_lease, take_lease
 from core.records.tables import companies, company_keys, store
 from core.records.tables import control as control_tables
@@ -71,7 +70,7 @@ def take_snapshot(control: ControlStore, backup: str, only: str | None) -> Itera
         saved = []
         for company, records in stores.items():
             saved.append(_copy_company(records, names[company], folder))
-            _refuse_rotated(folder, company)
+            _refuse_rotated(control, folder, company)
             keep()
         manifest = Manifest(
             format=FORMAT,
@@ -163,13 +162,14 @@ def _leave_out_others(path: Path, ids: Sequence[str], *, alone: bool) -> None:
     rewrite_copy(path)
 
 
-def _refuse_rotated(folder: Path, company: str) -> None:
-    """Raise ``Unavailable`` when the copy of a record store needs a key that the older copy of control.db lacks."""
-    with read_copy(_records_copy(folder, company)) as connection:
-        needed = read_counter(connection, COMPANY_KEY)
-    with read_copy(folder / CONTROL_NAME) as connection:
-        newest = select(func.max(company_keys.c.version)).where(company_keys.c.company_id == company)
-        if connection.execute(newest).scalar_one() < needed:
+def _refuse_rotated(control: ControlStore, folder: Path, company: str) -> None:
+    """Raise ``Unavailable`` when the copy of a record store may need a key that the older copy of control.db lacks.
+
+    A key seals as soon as control.db has it, before anything in the record store says so.
+    """
+    newest = select(func.max(company_keys.c.version)).where(company_keys.c.company_id == company)
+    with read_copy(folder / CONTROL_NAME) as copy, control.database.read() as connection:
+        if copy.execute(newest).scalar() != connection.execute(newest).scalar():
             raise Unavailable("a key was rotated while the backup began; make it again", code="rotated_meanwhile")
 
 

@@ -191,6 +191,32 @@ def test_a_backup_made_across_a_rotation_of_the_company_is_not_handed_out(server
     monkeypatch.undo()
 
 
+def test_a_backup_is_not_handed_out_whose_copy_may_need_a_key_that_was_added_meanwhile(server, monkeypatch):
+    """A rotation that has only begun: nothing in the record store says so, and a fresh process seals with it already."""
+    from core.backup import snapshot
+
+    fill(server)
+    copy = snapshot._copy_company
+
+    def begun(*given):
+        with monkeypatch.context() as patch:
+            patch.setattr(rotation, "end_company_rotation", _dies)
+            with pytest.raises(Killed):
+                rotation.rotate_company(server.runtime.control, server.company)
+        server.records.key.refresh()
+        server.namespace("sealed with it")
+        return copy(*given)
+
+    monkeypatch.setattr(snapshot, "_copy_company", begun)
+    with pytest.raises(Unavailable, match="rotated"):
+        back_up(server.runtime.control)
+    monkeypatch.undo()
+
+
+def _dies(*_):
+    raise Killed
+
+
 def _sealed_values(server) -> set[bytes]:
     with server.runtime.control.database.read() as connection:
         return {
