@@ -113,12 +113,9 @@ class Runtime:
 
     def let_go(self, company_id: str) -> None:
         """Close everything of a company that was deleted; nothing can open it again."""
-        with self._lock:
-            tenant = self._tenants.pop(company_id, None)
-        if tenant is not None:
-            tenant.committer.close()
-            tenant.snapshots.close()
+        self._close_tenant(company_id)
         self.control.let_go(company_id)
+        self._close_tenant(company_id)  # a request may have opened it anew in between, and cannot from now on
         with suppress(OstrakaError):  # of another company that cannot be asked: the sweep comes back to it
             self._cache_sweep.drop_unlisted(idle_s=0)
 
@@ -137,12 +134,7 @@ class Runtime:
 
     def embed(self, company_id: str, lane: Lane) -> None:
         """Embed what is pending in a lane, then ring for the index."""
-        stage = self.tenant(company_id).embed
-
-        def drain() -> None:
-            stage.drain(lane)
-
-        self._gate.run((EMBED, lane, company_id), drain)
+        self._gate.run((EMBED, lane, company_id), partial(self.tenant(company_id).embed.drain, lane))
 
     def index(self, company_id: str) -> None:
         """Flush what is embedded."""
@@ -203,6 +195,13 @@ class Runtime:
         self.cache.close()
         self.auditor.close()
         self.control.close()
+
+    def _close_tenant(self, company_id: str) -> None:
+        with self._lock:
+            tenant = self._tenants.pop(company_id, None)
+        if tenant is not None:
+            tenant.committer.close()
+            tenant.snapshots.close()
 
     def _open_tenant(self, company_id: str) -> Tenant:
         records = self.control.records(company_id)

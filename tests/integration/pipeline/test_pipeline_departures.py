@@ -140,6 +140,22 @@ def test_another_process_lets_go_by_itself(server, acme, open_server):
     assert not acme.folder.exists()
 
 
+def test_a_request_during_a_deletion_leaves_nothing_open(acme, monkeypatch):
+    control = acme.runtime.control
+    let_go, opened = control.let_go, []
+
+    def request_then_let_go(company_id):
+        opened.append(acme.tenant)
+        let_go(company_id)
+
+    monkeypatch.setattr(control, "let_go", request_then_let_go)
+    acme.runtime.delete_company(acme.id)
+    assert acme.runtime.opened(acme.id) is None
+    request = WriteRequest(None, [], Lane.INTERACTIVE)
+    with pytest.raises(Unavailable, match="stopping"):
+        opened[0].committer.submit(request)
+
+
 def test_a_folder_that_a_paused_process_made_anew_goes_too(acme):
     acme.runtime.delete_company(acme.id)
     (acme.folder / "shards" / "ns_1").mkdir(parents=True)
