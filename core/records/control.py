@@ -177,11 +177,11 @@ class ControlStore:
 
     @contextmanager
     def _with_master(
-        self, begin: Callable[[], AbstractContextManager[Connection]]
+        self, begin: Callable[[], AbstractContextManager[Connection]], *, asking: bool = True
     ) -> Iterator[tuple[Connection, MasterKey]]:
         """Begin a transaction, once more where the key at hand is not the one that it names.
 
-        The source of keys may be far away: it is never asked while a transaction is open.
+        The source of keys may be far away: it is never asked while a transaction is open, nor without ``asking``.
         """
         for _ in range(_LOOKS_MAX):
             with begin() as connection:
@@ -190,19 +190,21 @@ class ControlStore:
                 if named == master.key_id:
                     yield connection, master
                     return
+            if not asking:
+                break
             self.master = _master_key(self.key_source, self.root, named)
             log.info("master_key_changed", key=named)
         raise Unavailable("the master key is being rotated; try again")
 
     def _open_unchecked(self, company_id: str) -> CompanyRecords:
-        load = partial(self._load_keys, company_id)
-        keys = CompanyKeys(load(), load)
+        later = partial(self._load_keys, company_id, asking=False)  # in the middle of a write, it may be
+        keys = CompanyKeys(self._load_keys(company_id), later)
         folder = self.root / "companies" / company_id
         database = open_database(folder / "records.db", "company", self.clock, partial(seal_states, key=keys))
         return CompanyRecords(keys, database, folder, self.clock, int(self.purge_s * 1e6))
 
-    def _load_keys(self, company_id: str) -> Mapping[int, CompanyKey]:
-        with self.reading() as (connection, master):
+    def _load_keys(self, company_id: str, *, asking: bool = True) -> Mapping[int, CompanyKey]:
+        with self._with_master(self.database.read, asking=asking) as (connection, master):
             rows = connection.execute(select(company_keys).where(company_keys.c.company_id == company_id)).all()
         if not rows:
             raise NotFound("there is no such company")

@@ -74,6 +74,44 @@ def test_a_rotated_company_is_noticed_by_the_other_process(open_server):
         assert list(connection.execute(select(company_keys.c.version)).scalars()) == [2]
 
 
+def test_the_source_of_keys_is_not_asked_while_a_write_is_under_way(open_server):
+    """It may be far away, and every other writer waits."""
+    one, two = open_server(), open_server()
+    fill(one)
+    two.namespace()
+    rotate_master(one)
+    rotation.rotate_company(one.runtime.control, one.company)
+    source = two.runtime.control.key_source
+    asked = []
+
+    class Counted:
+        where = source.where
+
+        def find(self, key_id):
+            asked.append(key_id)
+            return source.find(key_id)
+
+    two.runtime.control.key_source = Counted()
+    with pytest.raises(Unavailable, match="try again"):
+        two.namespace("new")
+    assert asked == []
+    two.runtime.control.companies()  # as each request looks, and each round of maintenance
+    assert asked == [one.runtime.control.master.key_id]
+    two.write({"id": "new", "content": "A lantern."}, namespace="new")
+    two.settle()
+    assert one.ids("lantern", namespace="new") == ["new"]
+
+
+def test_a_process_that_has_missed_both_rotations_is_in_order_after_a_round_of_maintenance(open_server):
+    one, two = open_server(), open_server()
+    fill(one)
+    two.namespace()
+    rotate_master(one)
+    rotation.rotate_company(one.runtime.control, one.company)
+    two.maintain()
+    two.write("A lantern in a new namespace.", namespace="new")
+
+
 def test_the_master_key_is_rotated_under_two_processes(open_server, restart):
     one, two = open_server(), open_server()
     fill(one)
@@ -192,7 +230,7 @@ def test_a_backup_made_across_a_rotation_of_the_company_is_not_handed_out(server
 
 
 def test_a_backup_is_not_handed_out_whose_copy_may_need_a_key_that_was_added_meanwhile(server, monkeypatch):
-    """A rotation that has only begun: nothing in the record store says so, and a fresh process seals with it already."""
+    """A rotation that has only begun: nothing in the record store says so, and a fresh process seals with it."""
     from core.backup import snapshot
 
     fill(server)
