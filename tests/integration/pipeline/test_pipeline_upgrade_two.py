@@ -7,18 +7,26 @@ out: searches get by without them, and maintenance builds them anew.
 
 import base64
 import io
+import shutil
 import sqlite3
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from core.backup.creating import Backup
+from core.backup.header import Header
+from core.backup.rewriting import rewrite, unpacked
+from core.backup.snapshot import take_snapshot
+from core.crypto.keys import new_file_key, wrap_backup_key
 from core.errors import IntegrityError, NotFound
 from core.pipeline import rotation
 from core.records.apikeys import list_keys
-from core.records.control import open_control
+from core.records.control import ControlStore, open_control
 from core.records.reading import get_history, get_memory
 from core.settings import Settings, load_settings
+from tests.backups import opened, records_of
 from tests.integration.pipeline.rotating import finish, rotate_master
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "data_v2.b64"
@@ -115,3 +123,46 @@ def test_upgraded_data_takes_new_keys(old, open_server, patient):
     found = rotation.company_rotation(server.runtime.control, server.company)
     assert (found.version, found.unfinished, found.log, found.retiring) == (2, False, False, [])
     assert [path.name for path in server.records.folder.glob("*.before-*")] == []
+
+
+def backed_up(control: ControlStore, earlier: Path) -> bytes:
+    """Return the backup that the second schema made of the databases in ``earlier``."""
+    backup, key = "backup_earlier", new_file_key()
+    with take_snapshot(control, backup, None) as snapshot:
+        for path in [snapshot.folder / "control.db", *snapshot.folder.glob("companies/*/records.db")]:
+            shutil.copy(earlier / path.relative_to(snapshot.folder), path)
+        manifest = snapshot.manifest.model_copy(
+            update={
+                "control_bytes": (snapshot.folder / "control.db").stat().st_size,
+                "audit_bytes": None,
+                "companies": [
+                    each.model_copy(
+                        update={
+                            "records_bytes": (snapshot.folder / "companies" / each.id / "records.db").stat().st_size
+                        }
+                    )
+                    for each in snapshot.manifest.companies
+                ],
+            }
+        )
+        wrapped = wrap_backup_key(control.master, backup, key)
+        header = Header(backup, 0, snapshot.store, control.master.key_id, 1, wrapped)
+        return b"".join(Backup(header, key, replace(snapshot, manifest=manifest)).chunks())
+
+
+def test_a_backup_of_the_second_schema_is_restored_into_a_company(old, open_server, tmp_path):
+    shutil.copytree(old.storage.path, tmp_path / "earlier")
+    server = open_server(old)
+    control = server.runtime.control
+    backup = opened(backed_up(control, tmp_path / "earlier"), control.master)
+    with unpacked(backup, control) as saved:
+        done = rewrite(
+            records_of(saved),
+            server.records,
+            {"notes": "again"},
+            backup=backup.header.backup,
+            fingerprint=server.runtime.embedder.fingerprint,
+            on_written=lambda _: None,
+        )
+    assert done.memories == 5
+    assert get_memory(server.records, server.namespace("again"), "code").content
