@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -20,7 +21,7 @@ from core.backup.reading import BackupReader
 from core.backup.restoring import restore_directory, verify
 from core.backup.shelf import SUFFIX, look_through, pick
 from core.crypto.keys import MasterKey
-from core.crypto.keysource import ENV_VARIABLE, open_key_source
+from core.crypto.keysource import ENV_VARIABLE, find_for_backup, open_key_source
 from core.durability import make_durable_directory, write_whole
 from core.embedding.fingerprint import fingerprint_of
 from core.embedding.importing import find_spec
@@ -116,7 +117,7 @@ def restore(
     settings = settings_of(config, data)
     names = {pair.partition("=")[0]: pair.partition("=")[2] or pair for pair in namespace or []}
     file = _chosen(source, settings, company, list(names), generation)
-    with _opened(file, settings) as backup:
+    with _opened(file, settings, replaced=into_company is not None) as backup:
         if into_company is None:
             if any(old != new for old, new in names.items()) or (names and not source.is_dir()):
                 raise InvalidInput("--namespace: a whole store is restored; name --into-company too", field="namespace")
@@ -179,10 +180,13 @@ def _fingerprint(settings: Settings) -> str:
     return fingerprint_of(read_manifest(folder), settings.embeddings.precision)
 
 
-def _key_finder(settings: Settings) -> Callable[[Header], MasterKey]:
+def _key_finder(settings: Settings, *, replaced: bool = True) -> Callable[[Header], MasterKey]:
+    """Return what finds a backup's key; without ``replaced``, only where the restored store would find it, too."""
+
     def find(header: Header) -> MasterKey:
         source = open_key_source(settings.storage, header.store, os.environ)
-        master = source.find(header.master_key)
+        look = partial(find_for_backup, source) if replaced else source.find
+        master = look(header.master_key)
         if master is None:
             raise ConfigurationError(
                 f"the backup needs master key {header.master_key}, and no key was found: set {ENV_VARIABLE}, "
@@ -194,13 +198,13 @@ def _key_finder(settings: Settings) -> Callable[[Header], MasterKey]:
 
 
 @contextmanager
-def _opened(file: Path, settings: Settings) -> Iterator[BackupReader]:
+def _opened(file: Path, settings: Settings, *, replaced: bool = True) -> Iterator[BackupReader]:
     """Open a backup; reading it is shown on a terminal. What a disk refuses meanwhile is said in a line."""
     with _progress() as progress:
         source: BinaryIO
         try:
             with progress.open(file, "rb", description="Reading") as source:
-                yield BackupReader(source, _key_finder(settings))
+                yield BackupReader(source, _key_finder(settings, replaced=replaced))
         except OSError as error:
             place = error.filename or file
             raise ConfigurationError(f"{place}: {error.strerror}; make room, or name another place") from None

@@ -70,6 +70,14 @@ class KeyFile:
                 return found
         return current
 
+    def find_replaced(self, key_id: str) -> MasterKey | None:
+        """Return a key that was replaced, if its file is still there: for a backup, never for the store.
+
+        Raises ``ConfigurationError``, and what the format raises.
+        """
+        found = self._read(self._old(key_id))
+        return found if found is not None and found.key_id == key_id else None
+
     def prepare_next(self) -> MasterKey:
         """Return the next key, durable beside the current one; one left by an attempt before is taken.
 
@@ -91,11 +99,13 @@ class KeyFile:
             if following is None or following.key_id != key.key_id:
                 raise ConfigurationError(f"{self._next} does not hold key {key.key_id}; rotate again")
             if current is not None:
-                old = self._path.with_name(f"{self._path.name}.old-{current.key_id}")
                 with suppress(FileExistsError):  # an attempt before got this far
-                    write_whole(old, [read_private(self._path)])
+                    write_whole(self._old(current.key_id), [read_private(self._path)])
             self._next.rename(self._path)
             sync(self._path.parent)
+
+    def _old(self, key_id: str) -> Path:
+        return self._path.with_name(f"{self._path.name}.old-{key_id}")
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -55,6 +55,14 @@ class RotatingKeySource(KeySource, Protocol):
         """Make that key the current one, durably. Calling it again changes nothing. Raises as ``find`` does."""
 
 
+@runtime_checkable
+class KeepingKeySource(KeySource, Protocol):
+    """A source that keeps the keys that were replaced, so that backups made before can be opened."""
+
+    def find_replaced(self, key_id: str, /) -> MasterKey | None:
+        """Return the replaced key of that id, if it was kept. Raises as ``find`` does."""
+
+
 class EnvironmentKeySource:
     """The key in a variable, and the next one in another while it is rotated."""
 
@@ -119,6 +127,17 @@ def open_key_source(storage: Storage, store_id: str, environment: Mapping[str, s
     if environment.get(ENV_VARIABLE):
         return EnvironmentKeySource(environment)
     return KeyFile(generated_key_path(store_id), PlainFormat(), "generated file")
+
+
+def find_for_backup(source: KeySource, key_id: str) -> MasterKey | None:
+    """Return the key that a backup was made with, else what the source finds: the store's own data has newer keys.
+
+    Raises as ``KeySource.find`` does.
+    """
+    found = source.find(key_id)
+    if (found is None or found.key_id != key_id) and isinstance(source, KeepingKeySource):
+        return source.find_replaced(key_id) or found
+    return found
 
 
 def rotating(source: KeySource) -> RotatingKeySource:

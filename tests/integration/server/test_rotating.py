@@ -32,6 +32,8 @@ def rotated(server, *words: str) -> str:
 
 
 def test_every_key_is_rotated_beside_a_running_server(filled):
+    status, file, errors = run_command(filled.folder, "backup", "create", "--to", ".")
+    assert status == 0, errors
     assert rotated(filled, "namespace", "notes").strip() == "2"
     assert rotated(filled, "company", "default").strip() == "2"
     key = rotated(filled, "master").strip()
@@ -41,6 +43,10 @@ def test_every_key_is_rotated_beside_a_running_server(filled):
     assert answer.status_code == 201, answer.text
     assert "Written under the new keys." in found(filled, "new keys")
     assert len(found(filled, "Lantern number")) == 21
+    restored = run_command(
+        filled.folder, "backup", "restore", file.strip(), "--into-company", "default", "--namespace", "notes=again"
+    )
+    assert "20 memories written" in restored[1], restored
     filled.stop()
     again = filled.start()
     assert len(found(again, "Lantern number")) == 21

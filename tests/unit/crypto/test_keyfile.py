@@ -7,6 +7,7 @@ import pytest
 
 from core.crypto.keyfile import KeyFile, PlainFormat
 from core.crypto.keys import MasterKey
+from core.crypto.keysource import find_for_backup
 from core.errors import ConfigurationError
 
 SECRET = bytes(range(32))
@@ -128,6 +129,21 @@ def test_the_next_key_lies_beside_the_current_one_and_takes_its_place(path):
     old = f"master.key.old-{KEY.key_id}"
     assert names(path) == {"master.key", old}
     assert opened(path.with_name(old)).find(None) == KEY
+
+
+def test_a_replaced_key_is_found_for_a_backup_and_for_nothing_else(path):
+    source = opened(path)
+    following = source.prepare_next()
+    source.promote(following)
+    assert source.find(KEY.key_id) == following
+    assert find_for_backup(source, KEY.key_id) == KEY
+    assert find_for_backup(source, following.key_id) == following
+    assert find_for_backup(source, "0" * 16) == following
+    old = path.with_name(f"master.key.old-{KEY.key_id}")
+    old.write_bytes(path.read_bytes())  # another key than it says
+    assert find_for_backup(source, KEY.key_id) == following
+    old.unlink()
+    assert find_for_backup(source, KEY.key_id) == following
 
 
 def test_a_next_key_that_a_crash_left_is_taken(path):
