@@ -94,6 +94,11 @@ FORMS: Final = (
     _form(
         "admin", "POST", "/admin/keys", {"company": "two", "scopes": ["read"], "namespaces": ["team"]}, operator=True
     ),
+    _form("admin", "GET", "/admin/companies", operator=True),
+    _form("admin", "POST", "/admin/companies", {"name": "{new}"}, operator=True),
+    _form("admin", "GET", "/admin/companies/{company}", operator=True),
+    _form("admin", "PATCH", "/admin/companies/{company}", {"suspended": True}, operator=True),
+    _form("admin", "DELETE", "/admin/companies/{company}", {"name": "{owner}"}, operator=True),
     _form("admin", "GET", "/admin/audit", operator=True),
     _form("admin", "POST", "/admin/backup", {"company": "two"}, operator=True),
     _form("admin", "POST", "/admin/freeze", {"max_seconds": 1}, operator=True),
@@ -127,6 +132,7 @@ class Intruder:
         here = self.rng.choice(self.rng.choice([everywhere, home or everywhere]))
         of = self.rng.choice([here, here, self.rng.choice(everywhere)])
         given = {**of.things, "ns": str(here.owner.namespace), "new": f"Something new {self.world.token()}."}
+        given["owner"] = of.owner.company
         given["once"] = self.rng.choice([given["once"], self.world.token()])
         covered = caller.covers(given["ns"]) or "{ns}" not in form.text
         if covered and form.scopes <= caller.scopes and self._is_spared(caller, form, given, of):
@@ -194,13 +200,13 @@ class Intruder:
         if given["ns"] not in self.world.names[caller.company] or not caller.covers(given["ns"]):
             twin["ns"] = self.world.token()
         foreign: tuple[str, ...] = () if caller.may_see(of.owner) else ("job", "deletion")
-        foreign += () if of.owner.company == caller.company else ("key",)
+        foreign += () if of.owner.company == caller.company else ("key", "company")
         for kind in foreign if self._is_own(caller, given, of) else (*foreign, "memory"):
-            twin[kind] = f"{given[kind][:3]}_{self.rng.randbytes(16).hex()}"
+            twin[kind] = f"{given[kind].partition('_')[0]}_{self.rng.randbytes(16).hex()}"
         changed = {kind for kind in twin if twin[kind] != given[kind] and f"{{{kind}}}" in form.text}
         if not changed or (form.makes and answer.status_code < 300):
             return
-        if answer.status_code < 300 and changed & {"job", "deletion", "key"}:
+        if answer.status_code < 300 and changed & {"job", "deletion", "key", "company"}:
             raise LeakError(f"{what} reached a thing of {of.owner}: {answer.text[:200]}")
         self.twins += 1
         other = self._send(caller, form, twin, f"the twin of {what}")

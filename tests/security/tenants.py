@@ -64,7 +64,7 @@ class Holding:
     memories: dict[str, str] = field(default_factory=dict)  # id: content
     things: dict[str, str] = field(
         default_factory=dict
-    )  # a token, session, job, deletion, cursor, key of this namespace
+    )  # a token, session, job, deletion, cursor, key, company of this namespace
 
 
 class World:
@@ -140,6 +140,7 @@ class World:
             "job": added["job_id"],
             "deletion": gone.headers["Ostraka-Deletion"],
             "key": who["key_id"],
+            "company": who["company"],
             "token": token,
             "session": session,
             "once": f"{once}0",
