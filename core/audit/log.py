@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, or_, select, update
 
 from core.audit.events import DAMAGED, Event, parse_event
 from core.clock import Clock, to_datetime, to_us
@@ -24,12 +24,17 @@ from core.crypto.keys import MasterKey
 from core.errors import IntegrityError, Unavailable
 from core.records.audittables import chain, entries
 from core.records.engine import Database, open_database
-from core.records.tables import store
+from core.records.tables import companies, store
 
 FILE_NAME: Final = "audit.db"
 _PAGE_ROWS: Final = 2_000  # read for one page, however few of them are wanted
 _PRUNED_ROWS: Final = 5_000  # in one transaction
 _SEQ_BYTES: Final = 8
+_SEALED_SINCE: Final = (
+    select(companies.c.id)
+    .where(or_(func.length(companies.c.sealed_terms) > 0, func.length(companies.c.sealed_roll) > 0))
+    .limit(1)
+)
 
 
 class _Control(Protocol):
@@ -83,17 +88,35 @@ class AuditLog:
 
     @cached_property
     def key(self) -> AuditKey:
-        """The log's key, made with its first entry. Raises ``IntegrityError`` when it is gone or was changed."""
+        """The log's key. Raises ``IntegrityError`` when it is gone or was changed."""
         with self._control.reading() as (connection, master):
             found = _find_key(connection, master)
-        if found is None:
+        if found is None:  # of an earlier version, perhaps
             with self._control.writing(finishing=True) as (connection, master):
-                found = _find_key(connection, master) or self._make_key(connection, master)
+                found = _find_key(connection, master) or self.make_key(connection, master)
         return found
 
     def begin(self) -> None:
-        """Make sure that the log has its key, so that a copy of the control store has it too."""
+        """Make sure that the log has its key. Raises ``Frozen``, ``Unavailable``, ``IntegrityError``."""
         _ = self.key
+
+    def make_key(self, connection: Connection, master: MasterKey) -> AuditKey:
+        """Make the log's key, once. Raises ``IntegrityError`` where there was one before.
+
+        A new store makes it before its first company, one of an earlier version before it seals the terms and the keys
+        of its companies. So where any of those is sealed, there was a key: nobody begins another log by taking it away.
+        """
+        with self.database.read() as log:
+            begun = log.execute(select(entries.c.seq).limit(1)).first() is not None
+        if begun or connection.execute(_SEALED_SINCE).first() is not None:
+            raise IntegrityError(
+                "control.db no longer has the key of the audit log: put the control.db back that belongs to it, or "
+                "restore a backup"
+            )
+        store_id = connection.execute(select(store.c.id)).scalar_one()
+        key, values = new_log(master, store_id)
+        connection.execute(update(store).values(values))
+        return key
 
     def append(self, events: Sequence[Event]) -> None:
         """Add entries; they are durable when this returns. Raises ``Frozen``, ``Unavailable``, ``IntegrityError``."""
@@ -175,6 +198,7 @@ class AuditLog:
 
     def head(self) -> Mark:
         """Return how far the log had come when it was last noted. Raises ``IntegrityError``."""
+        self.begin()
         with self._control.database.read() as connection:
             return self._read_head(connection)
 
@@ -215,27 +239,12 @@ class AuditLog:
         return over
 
     def _read_head(self, connection: Connection) -> Mark:
-        row = connection.execute(select(store.c.sealed_audit_key, store.c.sealed_audit)).one()
-        if row.sealed_audit_key is None:
-            return Mark()
-        if row.sealed_audit is None:
+        sealed = connection.execute(select(store.c.sealed_audit)).scalar()
+        if sealed is None:
             raise IntegrityError(
                 "control.db no longer says how far the audit log had come: put a sound control.db back"
             )
-        return _opened(self.key, row.sealed_audit, "head")
-
-    def _make_key(self, connection: Connection, master: MasterKey) -> AuditKey:
-        with self.database.read() as log:
-            if log.execute(select(entries.c.seq).limit(1)).first() is not None:
-                raise IntegrityError(
-                    "audit.db holds entries, and control.db no longer their key: put the control.db back that belongs "
-                    "to it, or move audit.db away to begin another"
-                )
-        secret = new_audit_secret()
-        key = AuditKey(secret)
-        wrapped = wrap_audit_key(master, connection.execute(select(store.c.id)).scalar_one(), secret)
-        connection.execute(update(store).values(sealed_audit_key=wrapped, sealed_audit=_sealed(key, Mark(), "head")))
-        return key
+        return _opened(self.key, sealed, "head")
 
 
 def open_audit_log(root: Path, control: _Control) -> AuditLog:
@@ -244,9 +253,17 @@ def open_audit_log(root: Path, control: _Control) -> AuditLog:
     return AuditLog(path, open_database(path, "audit", control.clock), control)
 
 
+def new_log(master: MasterKey, store_id: str) -> tuple[AuditKey, dict[str, bytes]]:
+    """Return the key of a log without entries, and what ``store`` holds of it."""
+    secret = new_audit_secret()
+    key = AuditKey(secret)
+    wrapped = wrap_audit_key(master, store_id, secret)
+    return key, {"sealed_audit_key": wrapped, "sealed_audit": _sealed(key, Mark(), "head")}
+
+
 def _find_key(connection: Connection, master: MasterKey) -> AuditKey | None:
     row = connection.execute(select(store.c.id, store.c.sealed_audit_key)).one()
-    return row.sealed_audit_key and unwrap_audit_key(master, row.id, row.sealed_audit_key)
+    return unwrap_audit_key(master, row.id, row.sealed_audit_key) if row.sealed_audit_key else None
 
 
 def _first_since(connection: Connection, since: int) -> int | None:

@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 import orjson
 from sqlalchemy import Row, delete, func, select, update
 
+from core.audit.log import new_log
 from core.backup.manifest import AUDIT_NAME, CONTROL_NAME, FORMAT, Manifest, SavedCompany, SavedNamespace, SavedShard
 from core.backup.survey import figures, listed_shards, live_namespaces
 from core.errors import Unavailable
@@ -58,7 +59,9 @@ def take_snapshot(control: ControlStore, backup: str, only: str | None) -> Itera
         with read_copy(folder / CONTROL_NAME) as connection:
             head = connection.execute(select(store.c.id, store.c.master_key_id)).one()
             ids = [company for company in live_ids(connection) if only in {None, company}]
-        _leave_out_others(folder / CONTROL_NAME, ids, alone=only is not None)
+        with control.reading() as (_, master):
+            another = None if only is None else new_log(master, head.id)[1]  # the log is not in it
+        _leave_out_others(folder / CONTROL_NAME, ids, another)
         names = {company: control.company(company).name for company in ids}
         stores = {company: control.records(company) for company in ids}
         leases = [held.enter_context(_Lease(records, backup)) for records in stores.values()]
@@ -150,15 +153,15 @@ def _blobs(records: CompanyRecords) -> LocalBlobs:
     return LocalBlobs(records.folder / "shards")
 
 
-def _leave_out_others(path: Path, ids: Sequence[str], *, alone: bool) -> None:
-    """Keep nothing of other companies, deleted ones included."""
+def _leave_out_others(path: Path, ids: Sequence[str], another_log: dict[str, bytes] | None) -> None:
+    """Keep nothing of other companies, deleted ones included, and have another audit log begin, if one is given."""
     with edit_copy(path) as connection:
         for table in reversed(control_tables.sorted_tables):
             column = table.c.get("company_id", table.c.id if table is companies else None)
             if column is not None:
                 connection.execute(delete(table).where(column.not_in(ids)))
-        if alone:
-            connection.execute(update(store).values(sealed_audit_key=None, sealed_audit=None))  # the log is not in it
+        if another_log:
+            connection.execute(update(store).values(another_log))
     rewrite_copy(path)
 
 

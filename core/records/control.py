@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -21,7 +21,7 @@ from core.crypto.keyring import CompanyKeys
 from core.crypto.keys import CompanyKey, MasterKey, unwrap_company_key
 from core.crypto.keysource import ENV_VARIABLE, KeySource, open_key_source, rotating
 from core.durability import make_durable_directory
-from core.errors import ConfigurationError, Frozen, NotFound, OstrakaError, Unavailable
+from core.errors import ConfigurationError, Frozen, IntegrityError, NotFound, OstrakaError, Unavailable
 from core.ids import new_id
 from core.records.anchors import check_anchor, epoch_of, read_anchor, write_anchor
 from core.records.companies import DEFAULT_COMPANY, Company, insert_company, list_all, live_ids, with_id, with_name
@@ -224,25 +224,27 @@ def open_control(
         make_durable_directory(root)
     except OSError as error:
         raise ConfigurationError(f"[storage] path: {root} cannot be used: {error.strerror}; choose another") from None
-    with FileLock(root / "start.lock"):
-        database = open_database(root / "control.db", "control", clock)
-        with database.read() as connection:
-            row = connection.execute(select(store)).first()
-        if row is None and (root / "companies").exists():
-            database.close()
-            raise ConfigurationError(
-                f"{root} holds companies, but its control.db is missing or empty; restore control.db from a backup"
-            )
-        if row is None:
-            return _create(settings, environment, database, root, clock)
-    try:
+    with ExitStack() as opened:  # what is closed again where something is wrong
+        with FileLock(root / "start.lock"):
+            database = open_database(root / "control.db", "control", clock)
+            opened.callback(database.close)
+            with database.read() as connection:
+                row = connection.execute(select(store)).first()
+            if row is None and (root / "companies").exists():
+                raise ConfigurationError(
+                    f"{root} holds companies, but its control.db is missing or empty; restore control.db from a backup"
+                )
+            if row is None:
+                control = _create(settings, environment, database, root, clock)
+                opened.pop_all()
+                return control
         source = open_key_source(settings.storage, row.id, environment)
         master = _master_key(source, root, row.master_key_id)
-        _finish_what_was_begun(database, master)
-    except OstrakaError:
-        database.close()
-        raise
-    return ControlStore(database, master, source, root, clock, settings.storage.purge_s)
+        control = ControlStore(database, master, source, root, clock, settings.storage.purge_s)
+        opened.callback(control.audit.close)
+        _finish_what_was_begun(control)
+        opened.pop_all()
+    return control
 
 
 def _master_key(source: KeySource, root: Path, key_id: str) -> MasterKey:
@@ -261,27 +263,26 @@ def _master_key(source: KeySource, root: Path, key_id: str) -> MasterKey:
     return master
 
 
-def _finish_what_was_begun(database: Database, master: MasterKey) -> None:
+def _finish_what_was_begun(control: ControlStore) -> None:
     with suppress(Frozen):  # nothing may be written: the next start does it
-        seal_old_terms(database, master)
-        adopt_keys(database, master)
+        with suppress(IntegrityError):  # whoever uses the log is told
+            control.audit.begin()
+        seal_old_terms(control.database, control.master)
+        adopt_keys(control.database, control.master)
     with suppress(Unavailable):  # maintenance comes back to it
-        settle_erased(database)
+        settle_erased(control.database)
 
 
 def _create(
     settings: Settings, environment: Mapping[str, str], database: Database, root: Path, clock: Clock
 ) -> ControlStore:
     store_id = new_id("store")
-    try:
-        source = open_key_source(settings.storage, store_id, environment)
-        master = source.find(None) or _make_key(source)
-    except OstrakaError:
-        database.close()
-        raise
+    source = open_key_source(settings.storage, store_id, environment)
+    master = source.find(None) or _make_key(source)
     control = ControlStore(database, master, source, root, clock, settings.storage.purge_s)
     with database.write() as connection:
         connection.execute(insert(store).values(id=store_id, master_key_id=master.key_id, created_at=clock()))
+        control.audit.make_key(connection, master)
         insert_company(connection, master, DEFAULT_COMPANY, NO_BOUNDS, clock())
     return control
 

@@ -15,7 +15,7 @@ from core.clock import now_us
 from core.errors import IntegrityError
 from core.records.audittables import entries
 from core.records.control import open_control
-from core.records.tables import store
+from core.records.tables import companies, store
 
 DAY_US = 86_400_000_000
 EVENT = Event("key_a", "memory.add", company="co_a")
@@ -140,8 +140,39 @@ def test_a_head_or_key_that_was_taken_away_is_refused(control, server_settings):
         connection.execute(update(store).values(sealed_audit_key=None))
     again = open_control(server_settings)
     for use in (lambda: verify_log(again.audit), lambda: again.audit.append([EVENT])):
-        with pytest.raises(IntegrityError, match="no longer their key"):
+        with pytest.raises(IntegrityError, match="no longer has the key"):
             use()
+    again.close()
+
+
+@pytest.mark.parametrize("value", [None, b""])
+def test_nobody_begins_another_log_by_taking_this_one_away(control, server_settings, value):
+    control.audit.append([EVENT])
+    with control.database.write() as connection:
+        connection.execute(update(store).values(sealed_audit_key=value, sealed_audit=value))
+        connection.execute(update(companies).values(sealed_terms=b""))  # as an earlier version left it
+    control.close()
+    for path in control.root.glob("audit.db*"):
+        path.unlink()
+    for _ in range(2):  # the first start may not bring it about either
+        again = open_control(server_settings)
+        with pytest.raises(IntegrityError, match="no longer has the key"):
+            verify_log(again.audit)
+        with pytest.raises(IntegrityError, match="no longer has the key"):
+            again.audit.append([EVENT])
+        again.close()
+
+
+def test_a_store_of_an_earlier_version_has_a_key_of_its_log_from_its_next_start_on(control, server_settings):
+    with control.database.write() as connection:
+        connection.execute(update(store).values(sealed_audit_key=None, sealed_audit=None))
+        connection.execute(update(companies).values(sealed_terms=b"", sealed_roll=b""))
+    control.close()
+    again = open_control(server_settings)
+    with again.database.read() as connection:
+        assert connection.execute(store.select()).one().sealed_audit_key
+    again.audit.append([EVENT])
+    assert verify_log(again.audit).entries == 1
     again.close()
 
 
