@@ -9,7 +9,7 @@ from cli.auditing import recorded
 from cli.options import Config, Data, control_of
 from core.clock import to_datetime
 from core.errors import InvalidInput
-from core.records.apikeys import create_key, find_key, list_keys, revoke_key, rotate_key, split_key
+from core.records.apikeys import create_key, find_key, list_keys, reset_keys, revoke_key, rotate_key, split_key
 from core.records.grants import Grant
 
 app = typer.Typer(help="Create, list, rotate and revoke API keys.", no_args_is_help=True)
@@ -72,6 +72,24 @@ def revoke(key_id: KeyId, config: Config = None, data: Data = None) -> None:
     with control_of(config, data) as control, recorded(control, "key.revoke") as note:
         note.company, note.target = find_key(control, key_id).grant.company_id, key_id
         revoke_key(control, key_id)
+
+
+@app.command()
+def reset(
+    company: Annotated[str, typer.Option(help="Whose keys.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Drop every key of a company, also where they were tampered with; prints how many. Create new ones afterwards."""
+    with control_of(config, data) as control:
+        found = control.find_company(company)
+        if not yes:
+            typer.confirm(f"Drop every API key of company {company} ({found.id})?", abort=True)
+        with recorded(control, "key.reset") as note:
+            note.company = found.id
+            dropped = reset_keys(control, found.id)
+    typer.echo(dropped)
 
 
 def parse_lifetime_us(text: str, option: str = "expires") -> int:

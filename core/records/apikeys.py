@@ -22,7 +22,7 @@ from core.ids import new_id
 from core.records.companies import LIVE, home_of
 from core.records.control import ControlStore
 from core.records.grants import SCOPES, Grant
-from core.records.keyroll import KeyRecord, Roll, changing_roll, read_roll, seal_grant, write_roll
+from core.records.keyroll import KeyRecord, Roll, begin_anew, changing_roll, read_roll, seal_grant, write_roll
 from core.records.tables import api_keys, companies
 
 _PREFIX: Final = "ostraka_"
@@ -92,6 +92,15 @@ def revoke_key(control: ControlStore, key_id: str) -> None:
             if key.grant.revoked_at is not None:
                 raise _missing()
             _reseal(connection, master, key, replace(key.grant, revoked_at=control.clock()))
+
+
+def reset_keys(control: ControlStore, company_id: str) -> int:
+    """Drop every API key of a company, also where they are not those that were made; return how many.
+
+    It has a roll again afterwards, and is not taken for one that never had a key. Raises ``NotFound``.
+    """
+    with control.writing() as (connection, master):
+        return begin_anew(connection, master, company_id)
 
 
 def has_keys(control: ControlStore) -> bool:

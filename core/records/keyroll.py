@@ -10,11 +10,11 @@ no keys; one whose roll is empty bytes is from an earlier version (``keyadoption
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, delete, select, update
 
 from core.crypto.envelope import address
 from core.crypto.keys import MasterKey
@@ -80,6 +80,23 @@ def write_roll(connection: Connection, master: MasterKey, company_id: str, epoch
     """Make the rows of a company, as they are, its roll."""
     sealed = _seal(master, company_id, epoch, _rows(connection, company_id))
     connection.execute(update(companies).where(companies.c.id == company_id).values(sealed_roll=sealed))
+
+
+def begin_anew(connection: Connection, master: MasterKey, company_id: str) -> int:
+    """Drop the API keys of a company, authentic or not; return how many. The epoch goes on where it can still be told.
+
+    Raises ``NotFound``.
+    """
+    alive = companies.c.deleted_at.is_(None) & (companies.c.id == company_id)
+    row = connection.execute(select(companies.c.sealed_roll).where(alive)).first()
+    if row is None:
+        raise NotFound("there is no such company", field="company")
+    epoch = 0
+    with suppress(IntegrityError):
+        epoch = int.from_bytes(master.open(row.sealed_roll or b"", "key-roll", company_id)[:_EPOCH_BYTES])
+    dropped = connection.execute(delete(api_keys).where(api_keys.c.company_id == company_id)).rowcount
+    write_roll(connection, master, company_id, epoch + 1)
+    return dropped
 
 
 def seal_grant(master: MasterKey, key_id: str, secret_hash: bytes, grant: Grant) -> bytes:

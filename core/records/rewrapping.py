@@ -11,6 +11,7 @@ from sqlalchemy import Column, Connection, Row, Select, bindparam, select, updat
 
 from core.crypto.keyring import CompanyKeys
 from core.crypto.keys import MasterKey
+from core.errors import IntegrityError
 from core.records.companies import LIVE
 from core.records.keyroll import read_roll, write_roll
 from core.records.tables import api_keys, companies, company_keys, namespace_keys, namespaces, store
@@ -54,7 +55,7 @@ BY_COMPANY: Final = (
 def rewrap_control(connection: Connection, old: MasterKey, new: MasterKey) -> None:
     """Seal every value of the control store anew, and name the new key there. Raises ``IntegrityError``."""
     alive = connection.execute(select(companies).where(LIVE)).all()
-    epochs = {row.id: read_roll(connection, old, row.id).epoch for row in alive}
+    epochs = {row.id: _epoch(connection, old, row.id) for row in alive}
     for row in alive:
         name = old.open(row.sealed_name, "company", row.id).decode()
         handle = new.handle("company", name)
@@ -65,6 +66,16 @@ def rewrap_control(connection: Connection, old: MasterKey, new: MasterKey) -> No
         if epoch is not None:  # a digest of what was just sealed anew
             write_roll(connection, new, company, epoch)
     connection.execute(update(store).values(master_key_id=new.key_id))
+
+
+def _epoch(connection: Connection, master: MasterKey, company: str) -> int | None:
+    try:
+        return read_roll(connection, master, company).epoch
+    except IntegrityError as error:
+        raise IntegrityError(
+            f"nothing was rotated: the API keys of company {company} are not authentic ({error.message}); "
+            "where that cannot be, drop them: `ostraka keys reset`"
+        ) from None
 
 
 def rewrap_company(connection: Connection, keys: CompanyKeys) -> None:
