@@ -18,13 +18,12 @@ from core.backup.restoring import unpack
 from core.crypto.keysource import HeldKey
 from core.errors import Conflict, NotFound
 from core.memory import NewMemory
+from core.records.adoption import adopt_earlier
 from core.records.company import CompanyRecords, Namespace
 from core.records.control import ControlStore
 from core.records.engine import open_database
-from core.records.keyadoption import adopt_keys
 from core.records.rows import TABLE, open_content
 from core.records.tables import Lane, State, jobs, memories
-from core.records.terms import seal_old_terms
 from core.records.workplace import workplace
 from core.records.writes import Accepted, Idempotency, WriteRequest, commit_writes
 
@@ -45,8 +44,7 @@ def unpacked(backup: BackupReader, control: ControlStore) -> Iterator[ControlSto
     with workplace(control.root) as folder:
         unpack(backup, folder, with_shards=False)
         database = open_database(folder / CONTROL_NAME, "control", control.clock)
-        seal_old_terms(database, backup.master)
-        adopt_keys(database, backup.master)
+        adopt_earlier(database, backup.master)
         held = HeldKey(backup.master, f"what opened {backup.header.backup}")
         opened = ControlStore(database, backup.master, held, folder, control.clock, control.purge_s)
         try:

@@ -13,6 +13,7 @@ from core.records.tables import companies, company_keys
 from core.records.terms import Terms, open_terms, seal_terms
 
 DEFAULT_COMPANY: Final = "default"
+_NAME: Final = "company-name"  # its address; an earlier version's was another (``adoption.py``)
 LIVE: Final = companies.c.deleted_at.is_(None)
 
 
@@ -36,7 +37,7 @@ def insert_company(connection: Connection, master: MasterKey, name: str, terms: 
         insert(companies).values(
             id=company.id,
             handle=handle,
-            sealed_name=master.seal(name.encode(), "company", company.id),
+            sealed_name=seal_name(master, company.id, name),
             sealed_terms=seal_terms(master, company.id, terms),
             sealed_roll=empty_roll(master, company.id),
             created_at=now,
@@ -56,7 +57,12 @@ def open_name(master: MasterKey, row: Row[Any]) -> str:
     """Return the name that a row of ``companies`` carries. Raises ``IntegrityError``."""
     if not row.sealed_name:
         raise IntegrityError(f"the name of company {row.id} is missing")
-    return master.open(row.sealed_name, "company", row.id).decode()
+    return master.open(row.sealed_name, _NAME, row.id).decode()
+
+
+def seal_name(master: MasterKey, company: str, name: str) -> bytes:
+    """Return a name sealed for one company."""
+    return master.seal(name.encode(), _NAME, company)
 
 
 def list_all(connection: Connection, master: MasterKey) -> list[Company]:

@@ -23,15 +23,15 @@ from core.crypto.keysource import ENV_VARIABLE, KeySource, open_key_source, rota
 from core.durability import make_durable_directory
 from core.errors import ConfigurationError, Frozen, IntegrityError, NotFound, OstrakaError, Unavailable
 from core.ids import new_id
+from core.records.adoption import adopt_earlier
 from core.records.anchors import check_anchor, epoch_of, read_anchor, write_anchor
 from core.records.companies import DEFAULT_COMPANY, Company, insert_company, list_all, live_ids, with_id, with_name
 from core.records.company import CompanyRecords
 from core.records.engine import Database, open_database
 from core.records.erasure import settle_erased
-from core.records.keyadoption import adopt_keys
 from core.records.states import seal_states
 from core.records.tables import company_keys, store
-from core.records.terms import NO_BOUNDS, Terms, read_terms, seal_old_terms
+from core.records.terms import NO_BOUNDS, Terms, read_terms
 from core.settings import Settings
 
 _LOOKS_MAX: Final = 3  # at the master key, for one transaction: it would have to be rotated that often meanwhile
@@ -267,8 +267,7 @@ def _finish_what_was_begun(control: ControlStore) -> None:
     with suppress(Frozen):  # nothing may be written: the next start does it
         with suppress(IntegrityError):  # whoever uses the log is told
             control.audit.begin()
-        seal_old_terms(control.database, control.master)
-        adopt_keys(control.database, control.master)
+        adopt_earlier(control.database, control.master)
     with suppress(Unavailable):  # maintenance comes back to it
         settle_erased(control.database)
 

@@ -5,7 +5,7 @@
 Each grant is bound to its key, but an older one of the same key is authentic, too. The roll says which ones are the
 present ones: a key that was put back, removed or brought along is refused, with all keys of the company. The epoch
 counts the changes; that of the default company is 0 as long as the store never had a key. A company without a roll has
-no keys; one whose roll is empty bytes is from an earlier version (``keyadoption.py``).
+no keys; one whose roll is empty bytes is from an earlier version (``adoption.py``).
 """
 
 import hashlib

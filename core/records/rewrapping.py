@@ -12,7 +12,7 @@ from sqlalchemy import Column, Connection, Row, Select, bindparam, select, updat
 from core.crypto.keyring import CompanyKeys
 from core.crypto.keys import MasterKey
 from core.errors import IntegrityError
-from core.records.companies import LIVE
+from core.records.companies import LIVE, open_name
 from core.records.keyroll import read_roll, write_roll
 from core.records.tables import api_keys, companies, company_keys, namespace_keys, namespaces, store
 
@@ -32,7 +32,7 @@ class SealedColumn:
 
 BY_MASTER: Final = (
     SealedColumn(company_keys.c.wrapped, lambda row: ("company-key", row.company_id, row.version)),
-    SealedColumn(companies.c.sealed_name, lambda row: ("company", row.id)),
+    SealedColumn(companies.c.sealed_name, lambda row: ("company-name", row.id)),
     SealedColumn(companies.c.sealed_anchor, lambda row: ("anchor", row.id)),
     SealedColumn(companies.c.sealed_terms, lambda row: ("terms", row.id)),
     SealedColumn(store.c.sealed_audit_key, lambda row: ("audit-key", row.id)),
@@ -57,8 +57,7 @@ def rewrap_control(connection: Connection, old: MasterKey, new: MasterKey) -> No
     alive = connection.execute(select(companies).where(LIVE)).all()
     epochs = {row.id: _epoch(connection, old, row.id) for row in alive}
     for row in alive:
-        name = old.open(row.sealed_name, "company", row.id).decode()
-        handle = new.handle("company", name)
+        handle = new.handle("company", open_name(old, row))
         connection.execute(update(companies).where(companies.c.id == row.id).values(handle=handle))
     for sealed in BY_MASTER:
         _reseal(connection, sealed, old.open, new.seal)

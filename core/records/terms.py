@@ -1,7 +1,6 @@
 """A company's terms: what it may use, and whether it may do anything at all. Sealed, so that nobody else grants them.
 
-A company without terms is refused, not unbounded. Companies from before the third schema have none: its migration puts
-an empty value in their place, and the start that follows seals the terms they had, which were no bounds.
+A company without terms is refused, not unbounded. Those from before the third schema get theirs in ``adoption.py``.
 """
 
 from dataclasses import asdict, dataclass
@@ -12,10 +11,7 @@ from sqlalchemy import Connection, Row, select, update
 
 from core.crypto.keys import MasterKey
 from core.errors import IntegrityError, NotFound
-from core.records.engine import Database
 from core.records.tables import companies
-
-_TO_BE_SEALED: Final = b""
 
 
 @dataclass(frozen=True)
@@ -56,14 +52,3 @@ def write_terms(connection: Connection, master: MasterKey, company: str, terms: 
     """Put new terms in the place of a company's."""
     sealed = seal_terms(master, company, terms)
     connection.execute(update(companies).where(companies.c.id == company).values(sealed_terms=sealed))
-
-
-def seal_old_terms(database: Database, master: MasterKey) -> None:
-    """Seal the terms of companies from before the third schema. Raises ``Frozen``, ``Unavailable``."""
-    waiting = select(companies.c.id).where(companies.c.sealed_terms == _TO_BE_SEALED)
-    with database.read() as connection:
-        if connection.execute(waiting.limit(1)).first() is None:
-            return
-    with database.write() as connection:
-        for company in connection.execute(waiting).scalars().all():
-            write_terms(connection, master, company, NO_BOUNDS)

@@ -124,7 +124,7 @@ def test_a_copy_is_made_first(old, open_server):
 
 def test_companies_of_an_older_release_get_terms_without_bounds(old, monkeypatch):
     with monkeypatch.context() as killed:
-        killed.setattr(opening, "seal_old_terms", lambda *_: (_ for _ in ()).throw(Unavailable("killed")))
+        killed.setattr(opening, "adopt_earlier", lambda *_: (_ for _ in ()).throw(Unavailable("killed")))
         with pytest.raises(Unavailable):
             open_control(old)
     upgraded = open_control(old)

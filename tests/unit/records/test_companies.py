@@ -75,8 +75,9 @@ def test_the_terms_of_another_company_do_not_open(control, acme):
         control.terms(acme)
 
 
-def test_missing_terms_stay_missing_at_the_next_start(control, acme, server_settings):
-    put_terms(control, acme, None)
+@pytest.mark.parametrize("sealed", [None, b""])
+def test_missing_terms_stay_missing_at_the_next_start(control, acme, server_settings, sealed):
+    put_terms(control, acme, sealed)
     again = open_control(server_settings)
     with pytest.raises(IntegrityError):
         again.terms(acme)

@@ -212,12 +212,36 @@ def test_keys_of_an_earlier_version_are_taken_over_with_their_revocation(control
         where = ("api-key", split_key(key)[0], column(control, "secret_hash", api_keys, split_key(key)[0]).hex())
         sealed = control.master.seal(orjson.dumps(earlier), *where)
         set_key(control, key, sealed_grant=sealed, revoked_at=revoked_at)
-    set_company(control, home, sealed_roll=b"")
+    name = control.master.seal(b"default", "company", home)
+    set_company(control, home, sealed_roll=b"", sealed_name=name)
     again = open_control(server_settings)
     assert who(again, valid) == {"read"}
     with pytest.raises(Unauthenticated):
         who(again, revoked)
     assert has_keys(again)
+    again.close()
+
+
+def test_a_roll_taken_out_with_its_keys_makes_no_store_keyless(control, home, server_settings):
+    make(control, home)
+    with control.database.write() as connection:
+        connection.execute(delete(api_keys))
+    set_company(control, home, sealed_roll=b"")
+    again = open_control(server_settings)
+    assert has_keys(again)
+    assert read_credentials(again).developer is None
+    again.close()
+
+
+def test_one_company_put_back_as_an_earlier_version_had_it_is_refused(control, home, server_settings):
+    control.create_company("other")
+    set_company(
+        control, home, sealed_name=control.master.seal(b"default", "company", home), sealed_roll=b"", sealed_terms=b""
+    )
+    again = open_control(server_settings)
+    assert read_credentials(again).developer is None
+    with pytest.raises(IntegrityError):
+        again.terms(home)
     again.close()
 
 
