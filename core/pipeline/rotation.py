@@ -20,6 +20,7 @@ from core.errors import NotFound
 from core.records.company import COMPANY_KEY, CompanyRecords
 from core.records.control import ControlStore
 from core.records.counters import read_counter, set_counter
+from core.records.engine import Database
 from core.records.erasure import erased_at, mark_erased, settle_erased
 from core.records.keyversions import add_version, older_shards, older_values, retiring
 from core.records.rewrapping import rewrap_company, rewrap_control
@@ -126,6 +127,12 @@ def rotate_namespace(records: CompanyRecords, name: str) -> int:
     return version
 
 
+def log_waits(database: Database) -> bool:
+    """Say whether a database's files may still hold keys that were erased."""
+    with database.read() as connection:
+        return erased_at(connection, database.kind) is not None
+
+
 def company_rotation(control: ControlStore, company: str) -> CompanyRotation:
     """Return how far the rotations of a company are. Reads every row of the namespaces whose keys are retiring."""
     records = control.records(company)
@@ -133,7 +140,8 @@ def company_rotation(control: ControlStore, company: str) -> CompanyRotation:
         of_company = company_keys.c.company_id == company
         versions = list(connection.execute(select(company_keys.c.version).where(of_company)).scalars())
     with records.database.read() as connection:
-        waiting, marked = retiring(connection), erased_at(connection, "company") is not None
+        waiting = retiring(connection)
+    marked = log_waits(records.database)
     return CompanyRotation(
         company, max(versions), len(versions) > 1, marked, [_retiring(records, each) for each in waiting]
     )
