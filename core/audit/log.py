@@ -15,26 +15,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 
 from core.audit.events import DAMAGED, Event, parse_event
 from core.clock import Clock, to_datetime, to_us
 from core.crypto.auditkey import LINK_BYTES, AuditKey, new_audit_secret, unwrap_audit_key, wrap_audit_key
 from core.crypto.keys import MasterKey
 from core.errors import IntegrityError, Unavailable
+from core.records.adoption import is_adopted
 from core.records.audittables import chain, entries
 from core.records.engine import Database, open_database
-from core.records.tables import companies, store
+from core.records.tables import store
 
 FILE_NAME: Final = "audit.db"
 _PAGE_ROWS: Final = 2_000  # read for one page, however few of them are wanted
 _PRUNED_ROWS: Final = 5_000  # in one transaction
 _SEQ_BYTES: Final = 8
-_SEALED_SINCE: Final = (
-    select(companies.c.id)
-    .where(or_(func.length(companies.c.sealed_terms) > 0, func.length(companies.c.sealed_roll) > 0))
-    .limit(1)
-)
 
 
 class _Control(Protocol):
@@ -103,12 +99,12 @@ class AuditLog:
     def make_key(self, connection: Connection, master: MasterKey) -> AuditKey:
         """Make the log's key, once. Raises ``IntegrityError`` where there was one before.
 
-        A new store makes it before its first company, one of an earlier version before it seals the terms and the keys
-        of its companies. So where any of those is sealed, there was a key: nobody begins another log by taking it away.
+        A new store makes it before its first company, one of an earlier version before its companies are adopted. So
+        where one has been, there was a key: nobody begins another log by taking it away.
         """
         with self.database.read() as log:
             begun = log.execute(select(entries.c.seq).limit(1)).first() is not None
-        if begun or connection.execute(_SEALED_SINCE).first() is not None:
+        if begun or is_adopted(connection, master):
             raise IntegrityError(
                 "control.db no longer has the key of the audit log: put the control.db back that belongs to it, or "
                 "restore a backup"

@@ -40,11 +40,16 @@ def adopt_earlier(database: Database, master: MasterKey) -> None:
             _adopt(connection, master)
 
 
+def is_adopted(connection: Connection, master: MasterKey) -> bool:
+    """Say whether a company of the store is of this version: then none waits to be adopted, whatever it looks like."""
+    return any(_adopted(master, row) for row in connection.execute(select(companies).where(LIVE)))
+
+
 def _adopt(connection: Connection, master: MasterKey) -> None:
     """Adopt every company at once, or none: an earlier version knows no name of this one."""
     rows = connection.execute(select(companies).where(LIVE)).all()
     marked = set(connection.execute(_MARKED).scalars())
-    if any(_adopted(master, row) for row in rows):
+    if is_adopted(connection, master):
         for company in marked:
             log.error("company_refused", company=company, meaning="its terms or API keys were taken out of control.db")
         return

@@ -150,7 +150,7 @@ def test_nobody_begins_another_log_by_taking_this_one_away(control, server_setti
     control.audit.append([EVENT])
     with control.database.write() as connection:
         connection.execute(update(store).values(sealed_audit_key=value, sealed_audit=value))
-        connection.execute(update(companies).values(sealed_terms=b""))  # as an earlier version left it
+        connection.execute(update(companies).values(sealed_terms=b"", sealed_roll=b""))  # as an earlier version left it
     control.close()
     for path in control.root.glob("audit.db*"):
         path.unlink()
@@ -166,7 +166,8 @@ def test_nobody_begins_another_log_by_taking_this_one_away(control, server_setti
 def test_a_store_of_an_earlier_version_has_a_key_of_its_log_from_its_next_start_on(control, server_settings):
     with control.database.write() as connection:
         connection.execute(update(store).values(sealed_audit_key=None, sealed_audit=None))
-        connection.execute(update(companies).values(sealed_terms=b"", sealed_roll=b""))
+        name = control.master.seal(b"default", "company", control.company_ids()[0])
+        connection.execute(update(companies).values(sealed_terms=b"", sealed_roll=b"", sealed_name=name))
     control.close()
     again = open_control(server_settings)
     with again.database.read() as connection:
