@@ -15,7 +15,7 @@ from sqlalchemy import Row, delete, func, select, update
 from core.audit.log import new_log
 from core.backup.manifest import AUDIT_NAME, CONTROL_NAME, FORMAT, Manifest, SavedCompany, SavedNamespace, SavedShard
 from core.backup.survey import figures, listed_shards, live_namespaces
-from core.errors import Unavailable
+from core.errors import NotFound, Unavailable
 from core.records.companies import live_ids
 from core.records.company import CompanyRecords
 from core.records.control import ControlStore
@@ -48,8 +48,9 @@ class Snapshot:
 def take_snapshot(control: ControlStore, backup: str, only: str | None) -> Iterator[Snapshot]:
     """Yield a snapshot of every company, or of ``only`` one (its id); it is removed afterwards.
 
-    Raises ``Frozen`` while the server is frozen, ``Unavailable`` while another backup is made, when a key was rotated
-    meanwhile, or when the disk is full.
+    A company that is deleted meanwhile is left out. Raises ``NotFound`` where it is ``only``, ``Frozen`` while the
+    server is frozen, ``Unavailable`` while another backup is made, when a key was rotated meanwhile, or when the disk
+    is full.
     """
     control.audit.begin()
     with workplace(control.root) as folder, ExitStack() as held:
@@ -61,28 +62,33 @@ def take_snapshot(control: ControlStore, backup: str, only: str | None) -> Itera
             ids = [company for company in live_ids(connection) if only in {None, company}]
         with control.reading() as (_, master):
             another = None if only is None else new_log(master, head.id)[1]  # the log is not in it
-        _leave_out_others(folder / CONTROL_NAME, ids, another)
-        names = {company: control.company(company).name for company in ids}
-        stores = {company: control.records(company) for company in ids}
-        leases = [held.enter_context(_Lease(records, backup)) for records in stores.values()]
+        leases: list[_Lease] = []
 
         def keep() -> None:
             for lease in leases:
                 lease.keep()
 
-        saved = []
-        for company, records in stores.items():
-            saved.append(_copy_company(records, names[company], folder))
-            _refuse_rotated(control, folder, company)
+        saved, blobs = [], {}
+        for company in ids:
+            try:
+                name, records = control.company(company).name, control.records(company)
+                leases.append(held.enter_context(_Lease(records, backup)))
+                copied = _copy_company(records, name, folder)
+                _refuse_rotated(control, folder, company)
+            except (NotFound, Unavailable):
+                if only is not None or company in control.company_ids():
+                    raise
+                continue  # it was deleted while the backup began
+            saved.append(copied)
+            blobs[company] = _blobs(records)
             keep()
+        _leave_out_others(folder / CONTROL_NAME, list(blobs), another)
         manifest = Manifest(
             format=FORMAT,
             control_bytes=(folder / CONTROL_NAME).stat().st_size,
             audit_bytes=(folder / AUDIT_NAME).stat().st_size if only is None else None,
             companies=saved,
         )
-
-        blobs = {company: _blobs(records) for company, records in stores.items()}
         yield Snapshot(folder, head.id, head.master_key_id, manifest, blobs, keep)
 
 

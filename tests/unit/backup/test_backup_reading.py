@@ -2,16 +2,20 @@
 
 import io
 import re
+import shutil
 
 import pytest
 
+from core.backup import snapshot
 from core.backup.header import read_header
 from core.backup.restoring import restore_directory, verify
 from core.crypto.keys import MasterKey
-from core.errors import Conflict, Frozen, IntegrityError, Unavailable, WrongKey
-from core.records.control import open_control
+from core.errors import Conflict, Frozen, IntegrityError, NotFound, Unavailable, WrongKey
+from core.records.company import CompanyRecords
+from core.records.control import ControlStore, open_control
 from core.records.frozen import Freeze, Phase
 from core.records.leases import take_lease
+from core.records.lifecycle import destroy_company
 from core.settings import load_settings
 from tests.backups import SHARD, back_up, back_up_falsely, files_below, list_shard, opened, records_of, remember
 
@@ -209,3 +213,40 @@ def test_what_a_killed_backup_left_goes_with_the_next(filled):
     left.write_bytes(b"left")
     verify(opened(back_up(filled), filled.master))
     assert not left.parent.exists()
+
+
+def delete(control: ControlStore, records: CompanyRecords) -> None:
+    destroy_company(control, records.company)
+    control.let_go(records.company)
+    shutil.rmtree(records.folder)
+
+
+@pytest.mark.parametrize("step", ["_Lease", "_copy_company", "_refuse_rotated"])
+def test_a_company_that_is_deleted_while_a_backup_begins_is_left_out(filled, monkeypatch, step):
+    other = records_of(filled, "other")
+    real = getattr(snapshot, step)
+
+    def delete_first(*given):
+        if other in given or other.company in given:
+            delete(filled, other)
+        return real(*given)
+
+    monkeypatch.setattr(snapshot, step, delete_first)
+    backup = opened(back_up(filled), filled.master)
+    assert [each.name for each in backup.manifest.companies] == ["default"]
+    verify(backup)
+
+
+def test_a_company_that_is_deleted_after_the_control_store_was_copied_is_in_no_backup(filled, monkeypatch):
+    others = [records_of(filled, "other"), filled.records(filled.create_company("third").id)]
+    real = snapshot.copy_database
+
+    def copy_then_delete(source, target):
+        real(source, target)
+        if target.name == "control.db":
+            delete(filled, others.pop(0))
+
+    monkeypatch.setattr(snapshot, "copy_database", copy_then_delete)
+    assert {each.name for each in opened(back_up(filled), filled.master).manifest.companies} == {"default", "third"}
+    with pytest.raises(NotFound):
+        back_up(filled, others[0].company)
