@@ -21,11 +21,12 @@ def take_secrets() -> dict[str, str]:
 
     It leaves no core dump, its memory is closed to other processes of its user, and it has these variables no more. The
     kernel shows the variables that a process began with for as long as it lives: where a secret is among them, the
-    process begins anew without, and reads it from a pipe. Raises ``ConfigurationError`` when there is no such pipe.
+    process begins anew without, and reads it from a pipe. Raises ``ConfigurationError`` when there is no such pipe, or
+    the kernel refuses.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0)
+        _close_memory()
     if found := {name: os.environ[name] for name in SECRET_VARIABLES if name in os.environ}:
         _begin_anew(found)
     number = os.environ.pop(ENV_SECRETS, None)
@@ -51,6 +52,13 @@ def handed_over(secrets: Mapping[str, str]) -> Iterator[tuple[tuple[int, ...], d
         yield (reading,), {ENV_SECRETS: str(reading)}
     finally:
         os.close(reading)
+
+
+def _close_memory() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_DUMPABLE, 0) != 0:
+        reason = os.strerror(ctypes.get_errno())
+        raise ConfigurationError(f"the kernel does not close this process's memory ({reason}); allow it prctl")
 
 
 def _begin_anew(secrets: Mapping[str, str]) -> None:

@@ -76,6 +76,22 @@ def test_a_process_that_took_secrets_is_not_dumped():
         assert (found["core"], found["dumpable"]) == ([0, 0], 0)
 
 
+def test_a_process_whose_memory_cannot_be_closed_does_not_start():
+    code = (
+        "import ctypes, cli.secrecy\n"
+        "class Refusing:\n"
+        "    def prctl(self, *_):\n"
+        "        ctypes.set_errno(1)\n"
+        "        return -1\n"
+        "ctypes.CDLL = lambda *_, **__: Refusing()\n"
+        "cli.secrecy.take_secrets()\n"
+    )
+    environment = {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "ConfigurationError: the kernel does not close" in done.stderr, done.stderr
+
+
 def test_a_descriptor_that_is_none_of_ours_is_refused():
     done = subprocess.run(
         [sys.executable, "-m", "cli.main", "api"],
