@@ -10,7 +10,7 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-EXAMPLES = 15  # of each operation and mode
+EXAMPLES = 12  # of each operation and mode
 # Names without control characters, text that is not blank, a filter's grammar: rules that no JSON Schema says.
 BEYOND_SCHEMAS = [positive_data_acceptance]
 LENIENT = {

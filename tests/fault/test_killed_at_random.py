@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from tests.fault.topology import PARTS
 
 KINDS = [("api",), ("worker",), ("redis",), PARTS]
@@ -19,6 +21,7 @@ def test_nothing_is_lost_doubled_or_resurrected(lasting, plan, rng):
             lasting.recover(f"kill -9: {'all' if parts == PARTS else parts[0]}", since=killed)
 
 
+@pytest.mark.long_run
 def test_a_rolling_restart_is_not_noticed(lasting, plan):
     fault = "SIGTERM: rolling restart"
     with lasting.under(fault) as traffic:

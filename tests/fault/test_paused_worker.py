@@ -2,6 +2,8 @@
 
 import signal
 
+import pytest
+
 from tests.fault.loading import found_once, load
 from tests.integration.processes import eventually
 
@@ -26,6 +28,7 @@ def test_paused_while_it_embeds(topology, auditor, started, indexed, report):
     report.survived("worker paused past its lease", MEMORIES)
 
 
+@pytest.mark.long_run
 def test_paused_while_it_builds_a_shard(topology, auditor, indexed, report):
     paused = topology.add_worker()
     job = load(topology.client, MEMORIES)

@@ -160,4 +160,4 @@ def test_the_ledger_balances_after_every_step(tmp_path):
         pass
 
     Prepared.template, Prepared.root = template, tmp_path
-    run_state_machine_as_test(Prepared, settings=settings(max_examples=40, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(Prepared, settings=settings(max_examples=30, stateful_step_count=40, deadline=None))

@@ -71,6 +71,7 @@ def test_a_page_reads_a_bounded_number_of_entries(audit):
     assert pages == 3
 
 
+@pytest.mark.long_run
 def test_a_hundred_thousand_entries_are_verified(audit):
     for _ in range(10):
         audit.append([EVENT] * 10_000)
