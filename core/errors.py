@@ -149,3 +149,8 @@ class StaleGeneration(OstrakaError):
     """The namespace moved on while a shard was being built."""
 
     code = "stale_generation"
+
+
+def kind_of(error: BaseException) -> str:
+    """Return what an error may be called in a log: never its message, which may hold content."""
+    return error.reason if isinstance(error, OstrakaError) else type(error).__name__

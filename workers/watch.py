@@ -8,7 +8,7 @@ from functools import partial
 import structlog
 
 from core.clock import now_us
-from core.errors import OstrakaError
+from core.errors import kind_of
 from core.pipeline.doorbell import MAINTAIN
 from core.pipeline.patience import Patience
 from core.runtime import Runtime
@@ -71,11 +71,6 @@ class Watch:
             work()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
             again_in_s = patience.failed(subject)
-            log.error("catch_up_failed", subject=subject, error=_kind(error), again_in_s=again_in_s)
+            log.error("catch_up_failed", subject=subject, error=kind_of(error), again_in_s=again_in_s)
         else:
             patience.succeeded(subject)
-
-
-def _kind(error: Exception) -> str:
-    """Return what an error may be called in a log: never its message, which may hold content."""
-    return error.reason if isinstance(error, OstrakaError) else type(error).__name__

@@ -10,8 +10,7 @@ from hashlib import sha256
 from typing import Final
 
 from core.crypto.envelope import Sealer, address, derive
-from core.crypto.keys import MasterKey
-from core.errors import IntegrityError
+from core.crypto.keys import MasterKey, of_length
 
 LINK_BYTES: Final = 32
 _SECRET_BYTES: Final = 32
@@ -55,7 +54,4 @@ def wrap_audit_key(master: MasterKey, store: str, secret: bytes) -> bytes:
 
 def unwrap_audit_key(master: MasterKey, store: str, wrapped: bytes) -> AuditKey:
     """Return the audit log's key. Raises ``IntegrityError`` when the master key is another or the bytes changed."""
-    secret = master.open(wrapped, "audit-key", store)
-    if len(secret) != _SECRET_BYTES:
-        raise IntegrityError("a wrapped key has the wrong length")
-    return AuditKey(secret)
+    return AuditKey(of_length(master.open(wrapped, "audit-key", store), _SECRET_BYTES))

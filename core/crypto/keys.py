@@ -128,7 +128,7 @@ def wrap_company_key(master: MasterKey, company: str, version: int, secret: byte
 
 def unwrap_company_key(master: MasterKey, company: str, version: int, wrapped: bytes) -> CompanyKey:
     """Return the company key. Raises ``IntegrityError`` when the master key is another or the bytes changed."""
-    return CompanyKey(company, version, _checked(master.open(wrapped, "company-key", company, version)))
+    return CompanyKey(company, version, of_length(master.open(wrapped, "company-key", company, version), _SECRET_BYTES))
 
 
 def wrap_namespace_key(company: CompanyKey, namespace: str, version: int, secret: bytes) -> bytes:
@@ -138,7 +138,7 @@ def wrap_namespace_key(company: CompanyKey, namespace: str, version: int, secret
 
 def unwrap_namespace_key(company: CompanyKey, namespace: str, version: int, wrapped: bytes) -> NamespaceKey:
     """Return the namespace key. Raises ``IntegrityError``."""
-    secret = _checked(company.open(wrapped, "namespace-key", namespace, version))
+    secret = of_length(company.open(wrapped, "namespace-key", namespace, version), _SECRET_BYTES)
     return NamespaceKey(company.company, namespace, version, secret)
 
 
@@ -154,14 +154,12 @@ def wrap_backup_key(master: MasterKey, backup: str, key: bytes) -> bytes:
 
 def unwrap_backup_key(master: MasterKey, backup: str, wrapped: bytes) -> bytes:
     """Return a backup's key. Raises ``IntegrityError``."""
-    key = master.open(wrapped, "backup-key", backup)
-    if len(key) != _DATA_KEY_BYTES:
-        raise IntegrityError("a wrapped key has the wrong length")
-    return key
+    return of_length(master.open(wrapped, "backup-key", backup), _DATA_KEY_BYTES)
 
 
-def _checked(secret: bytes) -> bytes:
-    if len(secret) != _SECRET_BYTES:
+def of_length(secret: bytes, length: int) -> bytes:
+    """Return an unwrapped secret of so many bytes. Raises ``IntegrityError`` for any other."""
+    if len(secret) != length:
         raise IntegrityError("a wrapped key has the wrong length")
     return secret
 

@@ -20,7 +20,7 @@ import structlog
 from sqlalchemy import Connection, Row, select, update
 
 from core.durability import sync
-from core.errors import OstrakaError
+from core.errors import kind_of
 from core.records.control import ControlStore
 from core.records.erasure import settle_erased
 from core.records.lifecycle import destroy_company
@@ -94,7 +94,7 @@ class DepartureWatch:
             try:
                 self.look()
             except Exception as error:  # noqa: BLE001 - whatever it is, the next look comes
-                log.error("departures_unknown", error=_kind(error))
+                log.error("departures_unknown", error=kind_of(error))
 
 
 @contextmanager
@@ -102,11 +102,7 @@ def _left_to_maintenance(company: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 - whatever it is, the company is gone, and its owner is told so
-        log.error("departure_unfinished", company=company, error=_kind(error))
-
-
-def _kind(error: Exception) -> str:
-    return error.reason if isinstance(error, OstrakaError) else type(error).__name__
+        log.error("departure_unfinished", company=company, error=kind_of(error))
 
 
 def _remove_departed(control: ControlStore, cache: ShardCache) -> Sequence[str]:
