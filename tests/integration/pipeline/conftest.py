@@ -168,10 +168,15 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def share_model(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give every runtime of a test the session's model: opening it takes longer than most tests."""
-    monkeypatch.setattr(composition, "open_embedder", lambda _: embedder)
-    monkeypatch.setattr(Embedder, "close", lambda _: None)
+def share_model(embedder: Embedder) -> Iterator[None]:
+    """Give every runtime of a test the session's model: opening it takes longer than most tests.
+
+    With patches of its own: a test that undoes its own would have its runtime close the model of all others.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(composition, "open_embedder", lambda _: embedder)
+        patch.setattr(Embedder, "close", lambda _: None)
+        yield
 
 
 @pytest.fixture

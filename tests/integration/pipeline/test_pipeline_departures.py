@@ -87,17 +87,17 @@ def test_a_drain_under_way_stops_when_its_company_is_suspended(acme, monkeypatch
     jobs = [acme.write(f"Note {number}.") for number in range(3)]
     embed = acme.runtime.embedder.embed_passages
 
-    def suspend_then_embed(texts):
+    def suspend_then_embed(texts, **how):
         change_terms(control, acme.id, suspended=True)
         eventually(lambda: control.terms(acme.id).suspended)
-        return embed(texts)
+        return embed(texts, **how)
 
-    monkeypatch.setattr(acme.runtime.embedder, "embed_passages", suspend_then_embed)
-    acme.runtime.work("embed", acme.id)
-    late = acme.write("A late one.")
-    acme.runtime.work("embed", acme.id)
-    assert acme.state(late) == "pending"
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(acme.runtime.embedder, "embed_passages", suspend_then_embed)
+        acme.runtime.work("embed", acme.id)
+        late = acme.write("A late one.")
+        acme.runtime.work("embed", acme.id)
+        assert acme.state(late) == "pending"
     change_terms(control, acme.id, suspended=False)
     eventually(lambda: not control.terms(acme.id).suspended)
     acme.work()

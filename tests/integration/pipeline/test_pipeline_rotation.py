@@ -226,7 +226,6 @@ def test_a_backup_made_across_a_rotation_of_the_company_is_not_handed_out(server
     monkeypatch.setattr(snapshot, "_copy_company", rotated)
     with pytest.raises(Unavailable, match="rotated"):
         back_up(server.runtime.control)
-    monkeypatch.undo()
 
 
 def test_a_backup_is_not_handed_out_whose_copy_may_need_a_key_that_was_added_meanwhile(server, monkeypatch):
@@ -248,7 +247,6 @@ def test_a_backup_is_not_handed_out_whose_copy_may_need_a_key_that_was_added_mea
     monkeypatch.setattr(snapshot, "_copy_company", begun)
     with pytest.raises(Unavailable, match="rotated"):
         back_up(server.runtime.control)
-    monkeypatch.undo()
 
 
 def _dies(*_):

@@ -66,9 +66,9 @@ def test_searches_go_on_while_nothing_can_be_written(layered, restart, monkeypat
     def full(**_):
         raise Unavailable("the disk is full", code="store_unavailable")
 
-    monkeypatch.setattr(database, "write", full)
-    assert everything(server) == before
-    monkeypatch.undo()
+    with monkeypatch.context() as broken:
+        broken.setattr(database, "write", full)
+        assert everything(server) == before
 
     assert quarantined(server) == []
     server.maintain()  # the scrub of this round comes after its compaction
