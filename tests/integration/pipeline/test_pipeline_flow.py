@@ -3,6 +3,7 @@
 import pytest
 
 from core.pipeline.doorbell import EMBED, EMBED_BULK, INDEX, MAINTAIN
+from core.pipeline.plans import BULK_WAIT_S
 from core.records.tables import Lane
 
 FACTS = [
@@ -133,7 +134,7 @@ def test_bulk_rows_wait_for_company_but_not_for_long(server):
     server.index()
     assert server.shards() == []
 
-    server.clock.advance(10)
+    server.clock.advance(BULK_WAIT_S)
     server.index()
 
     assert [shard.rows for shard in server.shards()] == [1]
