@@ -19,6 +19,8 @@ import psutil
 ROOT = Path(__file__).parents[2]
 START_S = 60.0
 END_S = 60.0
+# As many as any test has threads: a connection that the pool closes as one too many may be another thread's by then.
+CONNECTIONS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
 _T = TypeVar("_T")
 
 
@@ -119,7 +121,7 @@ class Server(Process):
         self.spawn()
         self.url = self.event("listening")["url"]
         self.client.close()
-        self.client = httpx.Client(base_url=self.url, timeout=60)
+        self.client = httpx.Client(base_url=self.url, timeout=60, limits=CONNECTIONS)
         eventually(self._ready, START_S)
         return self
 
