@@ -23,6 +23,7 @@ from core.pipeline.diagnosis import Finding, Verdict, attempt, found
 from core.records.company import CompanyRecords
 from core.records.control import ControlStore, open_control
 from core.records.ledger import PLACES, Balance, audit_ledger, public_ids, total
+from core.redisurl import redis_url_of
 from core.settings import Settings
 
 _WIDTH_IN_PIPES: Final = 400  # nothing is folded there
@@ -128,7 +129,7 @@ def _cache(settings: Settings) -> Finding:
 
 def _redis(settings: Settings, root: Path) -> Finding:
     if settings.queue.redis_url:
-        answers = ping(settings.queue.redis_url)
+        answers = ping(redis_url_of(settings.queue))
         return found("Redis", "answers" if answers else "does not answer at [queue] redis_url", failed=not answers)
     if not _served(root / "run"):
         return found("Redis", "the private one starts with `ostraka serve`, which does not run here")

@@ -25,6 +25,7 @@ from cli.tls import Certificate
 from core.durability import make_durable_directory
 from core.errors import ConfigurationError
 from core.records.apikeys import has_keys, has_usable_key
+from core.redisurl import redis_url_of
 from core.runtime import Runtime
 from core.settings import ENV_CONFIG, Settings
 from core.shards.cache import ShardCache
@@ -55,12 +56,12 @@ def _serve_api(settings: Settings, secrets: Mapping[str, str], stop: StopSignals
     with ExitStack() as stack:
         certificate = _certificate(settings, stack)
         listener = stack.enter_context(_listen(settings))
-        celery = create_celery(settings.queue.redis_url)
+        redis_url = redis_url_of(settings.queue)
+        celery = create_celery(redis_url)
         runtime = Runtime(settings, publisher(celery), {**os.environ, **secrets})
         stack.callback(runtime.close)
         runtime.refuse_other_models()
         anonymous = _anonymous_allowed(settings, runtime)
-        redis_url = settings.queue.redis_url
         app = create_app(runtime, anonymous_allowed=anonymous, ping_redis=lambda: ping(redis_url))
         host, port = listener.getsockname()[:2]
         listener.listen(_BACKLOG)  # before we say so: a caller that reads the line may come at once

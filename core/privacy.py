@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
 
@@ -29,12 +30,23 @@ def read_private(path: Path) -> bytes:
         raise ConfigurationError(f"the file {path} cannot be read: {error.strerror}; correct it") from None
 
 
+def exposed_bits(mode: int, owner: int, group: int, *, user: int, groups: AbstractSet[int]) -> int:
+    """Return the mode bits by which somebody else than ``user``, of ``groups``, could use a file.
+
+    What root gave to a group of ours to read is ours: so Kubernetes mounts its secrets. A root of its own has no such
+    group.
+    """
+    given = stat.S_IRGRP if owner == 0 != user and group in groups else 0
+    return mode & 0o077 & ~given
+
+
 def _refuse_shared(path: Path, found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise ConfigurationError(f"{path} is no file; name one")
     if found.st_uid not in {0, os.geteuid()}:
         raise ConfigurationError(f"the file {path} belongs to another user; run chown on it")
-    if found.st_mode & 0o077:
+    groups = {os.getegid(), *os.getgroups()}
+    if exposed_bits(found.st_mode, found.st_uid, found.st_gid, user=os.geteuid(), groups=groups):
         raise ConfigurationError(f"the file {path} is readable by others; run chmod 600 on it")
     for folder in {path.parent.resolve(), path.resolve().parent}:  # of the file, and of a link to it
         mode = folder.stat().st_mode

@@ -8,6 +8,7 @@ import json
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -127,12 +128,23 @@ class Queue(Section):
     """The doorbell and the workers behind it."""
 
     redis_url: str = Field("", description="redis://… or rediss://…; empty: `serve` starts a private Redis")
+    redis_password_file: Path | None = Field(None, description="file with the password for `redis_url`, mode 0600")
     lease_s: float = Field(60.0, ge=1, le=3_600, description="seconds a worker may hold a claim")
     attempts_max: int = Field(5, ge=1, le=100, description="claims of a memory before it is failed")
     depth_max: int = Field(500_000, ge=1, description="memories of a lane on their way; beyond it writes get 429")
     bytes_max: int = Field(2 * 2**30, ge=2**20, description="bytes of a lane on their way; beyond it writes get 429")
     stalled_s: float = Field(120.0, ge=1, description="age of the oldest waiting memory beyond which we are not ready")
     reconcile_s: float = Field(2.0, ge=0.1, le=3_600, description="seconds between looks for forgotten work")
+
+    @model_validator(mode="after")
+    def _one_password(self) -> Self:
+        if self.redis_password_file is not None:
+            url = urlsplit(self.redis_url)
+            if url.scheme not in {"redis", "rediss"} or url.password is not None:
+                raise ValueError(
+                    "redis_password_file goes with a redis_url such as redis://HOST:6379/0, without a password in it"
+                )
+        return self
 
 
 class Cache(Section):

@@ -52,7 +52,8 @@ def refuse_wrong_credentials(redis_url: str) -> None:
             client.ping()
     except redis.AuthenticationError:
         raise ConfigurationError(
-            "[queue] redis_url: Redis refuses the user or the password; write redis://USER:PASSWORD@HOST:PORT/0"
+            "[queue] redis_url: Redis refuses the user or the password; write redis://USER:PASSWORD@HOST:PORT/0, "
+            "or the password into the file that redis_password_file names"
         ) from None
     except (redis.RedisError, OSError) as error:
         log.warning("redis_away", error=type(error).__name__, meaning="work is found by looking until it is back")

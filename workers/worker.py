@@ -13,6 +13,7 @@ from celery.signals import worker_shutting_down
 
 from core.errors import ConfigurationError
 from core.pipeline.doorbell import QUEUES
+from core.redisurl import redis_url_of
 from core.runtime import Runtime
 from core.settings import Settings
 from workers.app import create_celery, publisher, refuse_wrong_credentials
@@ -34,9 +35,10 @@ def run_worker(settings: Settings, queues: Sequence[str], environment: Mapping[s
     """
     if not settings.queue.redis_url:
         raise ConfigurationError("[queue] redis_url: is not set; name the Redis that the API uses")
-    refuse_wrong_credentials(settings.queue.redis_url)
+    redis_url = redis_url_of(settings.queue)
+    refuse_wrong_credentials(redis_url)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    app = create_celery(settings.queue.redis_url)
+    app = create_celery(redis_url)
     runtime = Runtime(settings, publisher(app), environment)
 
     def stop(**_: object) -> None:

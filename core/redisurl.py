@@ -1,0 +1,28 @@
+"""The URL of the Redis behind the doorbell, with the password that lies in a file of its own."""
+
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from core.errors import ConfigurationError
+from core.privacy import read_private
+from core.settings import Queue
+
+
+def redis_url_of(queue: Queue) -> str:
+    """Return ``[queue] redis_url``, with the password of ``redis_password_file`` in it where one is named.
+
+    Raises ``ConfigurationError`` when the file is not there, is empty, or others may read or replace it.
+    """
+    path = queue.redis_password_file
+    if path is None:
+        return queue.redis_url
+    try:
+        password = read_private(path).decode().strip()
+    except FileNotFoundError:
+        raise ConfigurationError(f"[queue] redis_password_file: there is no file {path}; create it") from None
+    except UnicodeDecodeError:
+        password = ""
+    if not password:
+        raise ConfigurationError(f"[queue] redis_password_file: {path} holds no password; write one line of text")
+    url = urlsplit(queue.redis_url)
+    user, _, host = url.netloc.rpartition("@")
+    return urlunsplit(url._replace(netloc=f"{user}:{quote(password, safe='')}@{host}"))
