@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
-from api import problems
+from api import problems, requestids
 from api.bodies import BodyLimit
 from api.checkups import Checkups
 from api.delivery import Delivery
@@ -20,6 +20,7 @@ from api.guardedroute import require_guarded
 from api.heads import HeadLimit
 from api.links import add_links
 from api.metrics import Metrics
+from api.observing import Observed
 from api.paths import ExactSegments
 from api.proxies import TrustedProxies
 from api.rates import RATE_FIELDS
@@ -85,11 +86,12 @@ def create_app(runtime: Runtime, *, anonymous_allowed: bool, ping_redis: Callabl
             allow_origins=origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["authorization", "content-type", "idempotency-key", "x-api-key"],
-            expose_headers=["ostraka-deletion", "retry-after", *RATE_FIELDS],
+            expose_headers=["ostraka-deletion", "retry-after", requestids.HEADER, *RATE_FIELDS],
         )
     app.add_middleware(HeadLimit)
     if trusted := runtime.settings.server.trusted_proxies:
         app.add_middleware(TrustedProxies, trusted=trusted)
+    app.add_middleware(Observed, metrics=app.state.metrics, tracer=runtime.observer.tracer)
     problems.install(app)
     # Looked through in this order at each request: what is asked most comes first.
     modules = (

@@ -24,6 +24,7 @@ class GuardedRoute(APIRoute):
         actions = {method: action_of(method, self.path_format) for method in self.methods or ()}
 
         async def guarded(request: Request) -> Response:
+            request.state.route = self.path_format
             permission = permissions[request.method]
             if permission.public:
                 return await handle(request)

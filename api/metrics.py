@@ -1,8 +1,8 @@
 """Prometheus metrics of the API process; counts come from the record store at each scrape, so they cannot drift."""
 
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -12,6 +12,8 @@ from sqlalchemy import Connection
 
 from api.companyfigures import CompanyFigures
 from core.audit.auditor import Auditor
+from core.observing.exposition import Exposition
+from core.observing.process import HostFigures
 from core.pipeline.doorbell import EMBED, EMBED_BULK
 from core.records.backlog import lane_loads, oldest_pending_at
 from core.records.company import CompanyRecords
@@ -23,6 +25,9 @@ from core.records.tables import Lane, State
 from core.runtime import Runtime
 
 _SEARCH_BUCKETS_S: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_PART_BUCKETS_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
+_REQUEST_BUCKETS_S: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
+_METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 
 
 class Metrics:
@@ -34,12 +39,36 @@ class Metrics:
         self._server = CollectorRegistry()
         self._server.register(_Audit(runtime.auditor))
         self._server.register(CompanyFigures(runtime))
+        self._process = Exposition(runtime)
+        requests = Histogram(
+            "ostraka_request_duration_seconds",
+            "Time of a request, waiting included.",
+            ["method", "route", "status"],
+            buckets=_REQUEST_BUCKETS_S,
+            registry=self._server,
+        )
+        parts = Histogram(
+            "ostraka_search_part_duration_seconds",
+            "Time of a part of a search.",
+            ["part"],
+            buckets=_PART_BUCKETS_S,
+            registry=self._server,
+        )
+        # Few, asked for all the time: finding one by its labels costs twice what an observation does.
+        self._request, self._part = cache(requests.labels), cache(parts.labels)
 
-    def observe_search(self, company: str, namespace: str, took_s: float) -> None:
-        """Count a search of a namespace, named by its opaque id."""
+    def observe_request(self, method: str, route: str, status: int, took_s: float) -> None:
+        """Count a request by its route's template and the class of its status (``2xx``)."""
+        known = method if method in _METHODS else "other"
+        self._request(known, route, f"{status // 100}xx").observe(took_s)
+
+    def observe_search(self, company: str, namespace: str, took_s: float, parts_ms: Mapping[str, float]) -> None:
+        """Count a search of a namespace, named by its opaque id, and the times of its parts."""
         registry = self._of(company)
         registry.count_search(namespace)
         registry.seconds.observe(took_s)
+        for part, part_ms in parts_ms.items():
+            self._part(part).observe(part_ms / 1e3)
 
     def expose(self, company: str, *, operates: bool) -> bytes:
         """Return a company's metrics in the text format; for the operator, the server's and every company's too."""
@@ -48,7 +77,7 @@ class Metrics:
         if operates:
             for departed in self._companies.keys() - set(self._runtime.control.company_ids()):
                 self._companies.pop(departed, None)  # unless another scrape was faster
-            text += generate_latest(self._server)
+            text += generate_latest(self._server) + self._process.of_process()
         return text
 
     def _of(self, company: str) -> "_Company":
@@ -69,7 +98,8 @@ class _Company:
         )
         self._records = runtime.control.records(company)
         self._searched: set[str] = set()
-        self.registry.register(_Ledger(runtime, self._records))
+        self.registry.register(_Ledger(self._records))
+        self.registry.register(HostFigures(runtime))
 
     def count_search(self, namespace: str) -> None:
         """Count a search of a namespace."""
@@ -89,8 +119,7 @@ class _Company:
 class _Ledger(Collector):
     """Gauges and totals counted from the record store."""
 
-    def __init__(self, runtime: Runtime, records: CompanyRecords) -> None:
-        self._doorbell = runtime.doorbell
+    def __init__(self, records: CompanyRecords) -> None:
         self._records = records
 
     def collect(self) -> Iterator[Metric]:
@@ -104,11 +133,7 @@ class _Ledger(Collector):
             rotating.add_metric([], len(retiring(connection)))
         frozen = GaugeMetricFamily("ostraka_frozen", "1 while nothing may be written, so that the data can be copied.")
         frozen.add_metric([], float(self._records.database.frozen))
-        free = GaugeMetricFamily("ostraka_free_bytes", "Bytes free on the disk of the data directory.")
-        free.add_metric([], shutil.disk_usage(self._records.folder).free)
-        failures = GaugeMetricFamily("ostraka_doorbell_failures", "Rings that Redis did not take.")
-        failures.add_metric([], self._doorbell.failures)
-        yield from (quarantined, rotating, frozen, free, failures)
+        yield from (quarantined, rotating, frozen)
 
 
 class _Audit(Collector):

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from api.rates import RateLimited
+from api.requestids import HEADER, REQUEST_ID
 from core import errors, limits
 
 log = structlog.get_logger()
@@ -58,6 +59,7 @@ class Problem(BaseModel):
     status: int = Field(examples=[422])
     code: str = Field(description="Stable name of the problem; see docs/errors.md.", examples=["invalid_input"])
     detail: str = Field(description="What is wrong and what to do.", examples=["content: must not be blank"])
+    request_id: str | None = Field(None, description="Names the request in the server's log.")
     errors: list[FieldProblem] = Field(default_factory=list)
 
 
@@ -69,7 +71,7 @@ def problem(
     headers: dict[str, str] | None = None,
 ) -> Response:
     """Return a problem response."""
-    body = {
+    body: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
@@ -77,6 +79,8 @@ def problem(
         "detail": _cut(detail, _DETAIL_CHARS_MAX),
         "errors": [{name: _cut(text, _FIELD_CHARS_MAX) for name, text in fault.items()} for fault in faults or []],
     }
+    if request_id := REQUEST_ID.get():
+        body["request_id"] = request_id
     return Response(orjson.dumps(body), status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
@@ -154,7 +158,9 @@ def install(app: FastAPI) -> None:
 
     async def on_bug(_: Request, error: Exception) -> Response:
         log.error("request_crashed", error=type(error).__name__)
-        return problem(500, errors.OstrakaError.code, "the server failed; its log names the kind of error")
+        # Answered outside of every layer of ours, so that the id is still to be told.
+        told = {HEADER: REQUEST_ID.get() or ""}
+        return problem(500, errors.OstrakaError.code, "the server failed; its log names the kind of error", None, told)
 
     app.add_exception_handler(errors.OstrakaError, on_ostraka)
     app.add_exception_handler(RequestValidationError, on_validation)

@@ -17,6 +17,7 @@ from core.embedding.importing import find_spec
 from core.embedding.models import default_models_dir, ensure_model
 from core.embedding.runtime import Embedder
 from core.errors import ConfigurationError, Frozen, NotFound, OstrakaError
+from core.observing.observer import Observer
 from core.pipeline.admission import Admission, quota_of
 from core.pipeline.departures import Departure, DepartureWatch, delete_company, finish_departures
 from core.pipeline.doorbell import EMBED, EMBED_BULK, INDEX, MAINTAIN, Doorbell
@@ -68,12 +69,14 @@ class Runtime:
         settings: Settings,
         publish: Callable[[str, str], None],
         environment: Mapping[str, str] | None = None,
+        observer: Observer | None = None,
     ) -> None:
         """Open everything that every role needs. Raises ``ConfigurationError`` naming what must change.
 
         ``environment`` is where a source of keys looks for secrets, by default the process's own.
         """
         self.settings = settings
+        self.observer = observer or Observer()
         self.control: ControlStore = open_control(settings, environment)
         self.cache = ShardCache(
             settings.cache.path, self.control.root, settings.cache.bytes_max, allow_disk=settings.cache.allow_disk
@@ -138,12 +141,7 @@ class Runtime:
 
     def index(self, company_id: str) -> None:
         """Flush what is embedded."""
-        stage = self.tenant(company_id).index
-
-        def drain() -> None:
-            stage.drain()
-
-        self._gate.run((INDEX, company_id), drain)
+        self._gate.run((INDEX, company_id), self.tenant(company_id).index.drain)
 
     def maintain(self, company_id: str) -> None:
         """Do a round of maintenance: see ``Reconciler``."""
@@ -235,10 +233,11 @@ class Runtime:
             self.stopping.is_set,
             flush_lease_s=self.settings.queue.lease_s,
             attempts_max=self.settings.queue.attempts_max,
+            observer=self.observer,
         )
         return Tenant(
             records=records,
-            committer=GroupCommitter(records.database, records.clock, ring),
+            committer=GroupCommitter(records.database, records.clock, ring, self.observer),
             admission=self._admission(company_id, records),
             query=QueryService(records, snapshots, self.embedder, ranking, self._text_arms),
             embed=self._embed_stage(company_id, records),
@@ -285,6 +284,7 @@ class Runtime:
             suspecting=self._suspecting,
             rng=random.Random(),  # noqa: S311 - spreads load, guards nothing
             stopping=lambda: self.stopping.is_set() or self._rests(company_id),
+            observer=self.observer,
         )
 
 

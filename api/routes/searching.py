@@ -72,7 +72,7 @@ async def _search(request: Request, caller: Access, body: SearchMemory) -> Respo
         caller.tenant.query.search, namespace, asked, limiter=request.app.state.search_limiter
     )
     took_s = time.perf_counter() - started
-    request.app.state.metrics.observe_search(caller.principal.company_id, namespace.public_id, took_s)
+    request.app.state.metrics.observe_search(caller.principal.company_id, namespace.public_id, took_s, found.took_ms)
     parts = dict(found.took_ms) if body.explain else None
     results = [result_body(hit) for hit in found.hits]
     return answer({"results": results, "took_ms": took_s * 1e3, "parts_ms": parts})

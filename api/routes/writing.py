@@ -195,7 +195,9 @@ async def _accept(
         with tenant.admission.admitted(lane, len(items), size):
             namespace = await access.write_or_create(name)
             once = idempotency(request, namespace, body)
-            return await _commit(request.app.state.delivery, tenant, namespace, items, lane, once, kept)
+            accepted = await _commit(request.app.state.delivery, tenant, namespace, items, lane, once, kept)
+            request.state.job_id = accepted.job_id
+            return accepted
     except (Busy, DiskFull, OverQuota, TooLarge):
         if earlier := await _find_earlier(request, access, name, body):
             return earlier

@@ -17,6 +17,7 @@ import structlog
 from core.embedding.runtime import Embedder
 from core.errors import OstrakaError, Unavailable
 from core.ids import new_id
+from core.observing.observer import Observer
 from core.pipeline.embedding import BROKEN
 from core.pipeline.plans import tier_of
 from core.records.company import CompanyRecords, Namespace
@@ -94,13 +95,20 @@ class ShardBuilder:
     """Builds the shards of one company."""
 
     def __init__(
-        self, records: CompanyRecords, blobs: LocalBlobs, cache: ShardCache, embedder: Embedder, graph: GraphSettings
+        self,
+        records: CompanyRecords,
+        blobs: LocalBlobs,
+        cache: ShardCache,
+        embedder: Embedder,
+        graph: GraphSettings,
+        observer: Observer,
     ) -> None:
         self._records = records
         self._blobs = blobs
         self._cache = cache
         self._embedder = embedder
         self._graph = graph
+        self._observer = observer
 
     def build(self, namespace: Namespace, ids: Sequence[int]) -> Built:
         """Build, seal and store a shard of these rows; the opened files go straight into the cache.
@@ -108,6 +116,10 @@ class ShardBuilder:
         Rows that are broken or poison are left out and named. Raises ``Unavailable`` when the disk or the cache
         fails, and what the builder raises when the fault is not the rows'.
         """
+        with self._observer.stage("build", rows=len(ids)):
+            return self._build(namespace, ids)
+
+    def _build(self, namespace: Namespace, ids: Sequence[int]) -> Built:
         started = time.perf_counter()
         fingerprint, key = self._embedder.fingerprint, namespace.key.newest
         found = open_rows(self._records, namespace, ids, fingerprint, self._embedder.dim)

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from sqlalchemy import Connection
+
 from core.errors import IntegrityError, KeyUnusable, NotFound, WrongKey
+from core.pipeline.patience import Patience
 from core.records.claims import Claim
-from core.records.company import CompanyRecords, Namespace
+from core.records.company import CompanyRecords, Namespace, use_newest_keys
 from core.records.rows import open_content, searchable_text
 
 
@@ -52,6 +55,18 @@ def open_claim(records: CompanyRecords, claim: Claim) -> Batch:
         aside=[row.id for row in claim.rows if row.namespace_id in unusable],
         unusable=unusable,
     )
+
+
+def unusable_among(connection: Connection, namespaces: Sequence[Namespace], patience: Patience) -> set[int]:
+    """Let every namespace seal with the key that it has now; return those whose key cannot be used."""
+    unusable = set()
+    for namespace in {each.id: each for each in namespaces}.values():
+        try:
+            use_newest_keys(connection, [namespace])
+            patience.succeeded(str(namespace.id))
+        except KeyUnusable:
+            unusable.add(namespace.id)
+    return unusable
 
 
 def _namespace(records: CompanyRecords, namespace_id: int) -> Namespace:

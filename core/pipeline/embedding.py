@@ -14,7 +14,6 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 import structlog
@@ -22,11 +21,12 @@ from sqlalchemy import Connection
 
 from core.embedding.runtime import Embedder, Vectors
 from core.errors import Frozen, KeyUnusable, Unavailable
+from core.observing.observer import Observer
 from core.pipeline.backoff import backoff_s
-from core.pipeline.claimed import Batch, open_claim
+from core.pipeline.claimed import Batch, open_claim, unusable_among
 from core.pipeline.patience import Patience
 from core.records.claims import Claim, claim_pending, fail_claimed, next_attempts, release_claim, store_vectors
-from core.records.company import CompanyRecords, Namespace, use_newest_keys
+from core.records.company import CompanyRecords
 from core.records.rows import seal_vectors
 from core.records.tables import Lane
 
@@ -83,6 +83,7 @@ class EmbedStage:
         suspecting: threading.Lock,
         rng: random.Random,
         stopping: Callable[[], bool] = lambda: False,
+        observer: Observer | None = None,
     ) -> None:
         """``on_embedded(rows)`` is called after each commit; ``stopping()`` ends a drain, its claims handed back.
 
@@ -95,6 +96,7 @@ class EmbedStage:
         self._suspecting = suspecting
         self._rng = rng
         self._stopping = stopping
+        self._observer = observer or Observer()
         self._patience = Patience(records.clock, rng)  # with namespaces whose key cannot be used
         self._faults = 0  # in a row, of what the rows stand on: the store, the disk
         self._owed: dict[Lane, list[_Debt]] = {lane: [] for lane in Lane}
@@ -134,7 +136,7 @@ class EmbedStage:
                 batch = self._claim(lane, held, fresh_only=True)
                 future = self._submit(lane, runner, batch) if batch else None
                 if running:
-                    self._store(held, *running)
+                    self._store(lane, held, *running)
                 running = (batch, future) if batch and future else None
                 if running is None:
                     return progress
@@ -145,12 +147,18 @@ class EmbedStage:
         with self._suspecting, self._holding(lane) as held:
             batch = self._claim(lane, held, fresh_only=False)
             if batch:
-                self._store(held, batch, self._submit(lane, runner, batch))
+                self._store(lane, held, batch, self._submit(lane, runner, batch))
             return batch is not None
 
     def _submit(self, lane: Lane, runner: ThreadPoolExecutor, batch: Batch) -> "Future[list[Vectors]]":
         # Adds come one by one from callers who wait for their answers: the API keeps the other cores.
-        return runner.submit(partial(self._embedder.embed_passages, spread=lane is Lane.BULK), batch.texts)
+        place = self._observer.tracer.current()
+
+        def embed() -> list[Vectors]:
+            with self._observer.stage("embed", parent=place, rows=len(batch.texts)):
+                return self._embedder.embed_passages(batch.texts, spread=lane is Lane.BULK)
+
+        return runner.submit(embed)
 
     def _claim(self, lane: Lane, held: list[Claim], *, fresh_only: bool) -> Batch | None:
         """Claim rows and open them; broken and exhausted ones end here, those without a usable key wait."""
@@ -167,20 +175,22 @@ class EmbedStage:
         return None
 
     def _lease(self, lane: Lane, *, fresh_only: bool) -> Claim:
-        now = self._records.clock()
-        with self._records.database.write(synced=False) as connection:
+        now, rows_max = self._records.clock(), self._settings.batch_rows * _BATCHES[lane]
+        with self._observer.stage("claim"), self._records.database.write(synced=False) as connection:
             claim = claim_pending(
                 connection,
                 lane,
                 now=now,
                 lease_us=self._settings.lease_us,
-                limit=self._settings.batch_rows * _BATCHES[lane],
+                limit=rows_max,
                 attempts_max=self._settings.attempts_max,
                 fresh_only=fresh_only,
             )
             fail_claimed(connection, claim.token, claim.exhausted, EXHAUSTED, now)
+        self._observer.claimed(lane, len(claim.rows), rows_max, claim.taken_over)
         if claim.exhausted:
             log.error("rows_failed", reason=EXHAUSTED, rows=len(claim.exhausted))
+            self._observer.failed(EXHAUSTED, len(claim.exhausted))
         return claim
 
     def _open(self, claim: Claim) -> Batch:
@@ -192,11 +202,14 @@ class EmbedStage:
                 self._set_aside(connection, claim, batch.aside, batch.unusable)
         return batch
 
-    def _store(self, held: list[Claim], batch: Batch, future: "Future[list[Vectors]]") -> None:
+    def _store(self, lane: Lane, held: list[Claim], batch: Batch, future: "Future[list[Vectors]]") -> None:
         vectors = self._vectors(batch, future)
         refused = [row for row, found in zip(batch.rows, vectors, strict=True) if found is None]
-        with self._records.database.write(finishing=True, synced=False) as connection:
-            unusable = self._use_newest_keys(connection, batch.namespaces)
+        with (
+            self._observer.stage("store", rows=len(batch.rows)),
+            self._records.database.write(finishing=True, synced=False) as connection,
+        ):
+            unusable = unusable_among(connection, batch.namespaces, self._patience)
             sealed = [
                 (row, seal_vectors(namespace, row, found))
                 for namespace, row, found in zip(batch.namespaces, batch.rows, vectors, strict=True)
@@ -208,24 +221,15 @@ class EmbedStage:
             aside = [row for namespace, row in pairs if namespace.id in unusable]
             self._set_aside(connection, batch.claim, aside, unusable)
         held.remove(batch.claim)
+        self._observer.embedded(lane, stored, len(sealed) - stored)
         self._faults = 0
         if stored:
             self._on_embedded(stored)
 
-    def _use_newest_keys(self, connection: Connection, namespaces: Sequence[Namespace]) -> set[int]:
-        """Let every namespace seal with the key that it has now; return those whose key cannot be used."""
-        unusable = set()
-        for namespace in {each.id: each for each in namespaces}.values():
-            try:
-                use_newest_keys(connection, [namespace])
-                self._patience.succeeded(str(namespace.id))
-            except KeyUnusable:
-                unusable.add(namespace.id)
-        return unusable
-
     def _fail(self, connection: Connection, claim: Claim, rows: Sequence[int], reason: str) -> None:
         if rows:
             log.error("rows_failed", reason=reason, rows=len(rows))
+            self._observer.failed(reason, len(rows))
             fail_claimed(connection, claim.token, rows, reason, self._records.clock())
 
     def _retry_or_fail(self, connection: Connection, claim: Claim, rows: Sequence[int], reason: str) -> None:

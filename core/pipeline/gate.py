@@ -11,7 +11,7 @@ class Gate:
         self._lock = threading.Lock()
         self._again: dict[Hashable, bool] = {}
 
-    def run(self, key: Hashable, drain: Callable[[], None]) -> None:
+    def run(self, key: Hashable, drain: Callable[[], object]) -> None:
         """Run ``drain`` until nobody asked again while it ran; return at once if another thread is at it."""
         with self._lock:
             if key in self._again:

@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from core import limits
 from core.clock import Clock
 from core.errors import Busy, KeyUnusable, OstrakaError, Unavailable
+from core.observing.observer import Observer
 from core.records.engine import Database
 from core.records.tables import Lane
 from core.records.writes import Accepted, WriteRequest, commit_writes
@@ -27,11 +28,18 @@ Waiting = tuple[WriteRequest, Future[Accepted]]
 class GroupCommitter:
     """One thread that commits what arrives. ``submit`` is safe from any thread."""
 
-    def __init__(self, database: Database, clock: Clock, on_commit: Callable[[AbstractSet[Lane]], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        on_commit: Callable[[AbstractSet[Lane]], None],
+        observer: Observer | None = None,
+    ) -> None:
         """``on_commit(lanes)`` is called after each commit with the lanes that got work."""
         self._database = database
         self._clock = clock
         self._on_commit = on_commit
+        self._observer = observer or Observer()
         self._closed = False
         self._closing = threading.Lock()  # nothing may be put behind the mark that ends the queue
         self._waiting: queue.Queue[Waiting | None] = queue.Queue(_QUEUE_REQUESTS_MAX)
@@ -102,7 +110,7 @@ class GroupCommitter:
 
     def _commit(self, batch: Sequence[Waiting]) -> None:
         try:
-            with self._database.write() as connection:
+            with self._observer.stage("commit"), self._database.write() as connection:
                 answers = commit_writes(connection, [request for request, _ in batch], self._clock())
         except OstrakaError as error:
             if len(batch) > 1 and _is_ones_own(error):
@@ -115,6 +123,7 @@ class GroupCommitter:
             for _, future in batch:
                 future.set_exception(error)
         else:
+            self._observer.committed(len(batch))
             self._on_commit({request.lane for request, _ in batch})
             for (_, future), answer in zip(batch, answers, strict=True):
                 future.set_result(answer)

@@ -5,25 +5,26 @@ the transaction leaves an orphan blob that nobody lists and the reconciler sweep
 """
 
 import random
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-import numpy as np
 import structlog
 from sqlalchemy import Connection, select
 
 from core import limits
 from core.embedding.runtime import Embedder
 from core.errors import Frozen, NotFound, OstrakaError, StaleGeneration
+from core.observing.observer import Observer
 from core.pipeline.building import UNINDEXABLE, Built, ShardBuilder, absorbed
 from core.pipeline.embedding import BROKEN
 from core.pipeline.patience import Patience
 from core.pipeline.plans import Compaction, Flush, plan_compaction, plan_flush
 from core.pipeline.suspects import IN_COMPANY, Suspects
+from core.records.backlog import origin_of
 from core.records.company import CompanyRecords, Namespace
 from core.records.leases import Held, drop_lease, hold_lease, take_lease
-from core.records.members import shard_members
+from core.records.members import members_among, members_of
 from core.records.overlay import Masked, masked_rows, purge_overdue
 from core.records.shardlist import (
     ShardRecord,
@@ -62,13 +63,15 @@ class IndexStage:
         stopping: Callable[[], bool] = lambda: False,
         flush_lease_s: float = _FLUSH_LEASE_S,
         attempts_max: int = _ATTEMPTS_MAX,
+        observer: Observer | None = None,
     ) -> None:
         """Build it; ``stopping()`` ends a drain after the shard at hand; a dead flush is taken over after its lease.
 
         A row that was under way at ``attempts_max`` deaths of its worker, the last of them alone, is failed.
         """
         self._records = records
-        self._builder = ShardBuilder(records, blobs, cache, embedder, graph)
+        self._observer = observer or Observer()
+        self._builder = ShardBuilder(records, blobs, cache, embedder, graph, self._observer)
         self._stopping = stopping
         self._flush_lease_s = flush_lease_s
         self._deaths_max = max(1, attempts_max - IN_COMPANY)  # of a row tried alone
@@ -156,7 +159,7 @@ class IndexStage:
             # Suspects are built apart from the tail, whose rows have done no harm.
             apart = plan is Flush.SHARD or held.deaths >= IN_COMPANY
             replaced = [] if apart else [shard for shard in shards if shard.tier == 0]
-            kept = _members(connection, replaced)
+            kept = members_of(connection, [shard.id for shard in replaced])
         if state is None or not fresh:
             return False
         namespace.key.at_least(state.key_version)
@@ -196,12 +199,15 @@ class IndexStage:
                 now=now,
             )
             self._fail(connection, namespace, built, now)
+            lane, accepted_at = origin_of(connection, fresh[0])
+        self._observer.indexed(lane, len(built.indexed), (self._records.clock() - accepted_at) / 1e6)
 
     def _give_up(self, namespace: Namespace, row: int) -> None:
         """End a row that kills its worker whenever it is flushed."""
         log.error("rows_refused", reason=UNINDEXABLE, rows=1, namespace=namespace.public_id)
         with self._records.database.write(finishing=True) as connection:
             fail_rows(connection, [row], UNINDEXABLE, self._records.clock())
+        self._observer.failed(UNINDEXABLE, 1)
 
     def _compact(self, namespace_id: int) -> bool:
         namespace = self._records.namespace_by_id(namespace_id)
@@ -228,7 +234,7 @@ class IndexStage:
             if state is None or (len(shards) < 2 and not settled and not lost and not aged):
                 return None
             namespace.key.at_least(state.key_version)
-            held = _held(connection, shards, settled)
+            held = members_among(connection, [shard.id for shard in shards], settled)
             quiet = not has_bulk(connection, namespace.id)
         masked = {shard: len(rows) for shard, rows in held.items()}
         plan = plan_compaction(shards, masked, key_version=state.key_version, overdue=overdue, quiet=quiet)
@@ -239,7 +245,7 @@ class IndexStage:
 
     def _rewrite(self, namespace: Namespace, replaced: Sequence[ShardRecord]) -> None:
         with self._records.database.read() as connection:
-            rows = _members(connection, replaced)
+            rows = members_of(connection, [shard.id for shard in replaced])
         built = self._builder.build(namespace, rows)
         now = self._records.clock()
         with self._committing(namespace, built) as connection:
@@ -252,8 +258,9 @@ class IndexStage:
                 log.info("shard_rebuilt", namespace=namespace.public_id, shard=shard.public_id)
 
     def _fail(self, connection: Connection, namespace: Namespace, built: Built, now: int) -> None:
-        fail_rows(connection, built.broken, BROKEN, now)
-        fail_rows(connection, built.poison, UNINDEXABLE, now)
+        for reason, rows in ((BROKEN, built.broken), (UNINDEXABLE, built.poison)):
+            fail_rows(connection, rows, reason, now)
+            self._observer.failed(reason, len(rows))
         if built.poison:
             log.error("rows_refused", reason=UNINDEXABLE, rows=len(built.poison), namespace=namespace.public_id)
 
@@ -261,9 +268,10 @@ class IndexStage:
     def _committing(self, namespace: Namespace, built: Built) -> Iterator[Connection]:
         """Yield the transaction that makes a shard live; one that was overtaken is removed: nobody ever lists it."""
         try:
-            with self._records.committing(namespace.id) as connection:
+            with self._observer.stage("publish"), self._records.committing(namespace.id) as connection:
                 yield connection
         except StaleGeneration:
+            self._observer.overtaken()
             if built.shard:
                 self.discard(namespace.public_id, built.shard.public_id)
             raise
@@ -285,16 +293,3 @@ class IndexStage:
                     with self._records.changing(connection, namespace.id):
                         commit_compaction(connection, namespace.id, added=None, replaced=[], absorbed=seen, now=now)
                 drop_lease(connection, lease, token)
-
-
-def _members(connection: Connection, shards: Sequence[ShardRecord]) -> list[int]:
-    """Return the ids of all rows that shards were built with."""
-    return sorted(row for shard in shards for row in shard_members(connection, shard.id).tolist())
-
-
-def _held(connection: Connection, shards: Sequence[ShardRecord], overlay: Collection[int]) -> dict[int, set[int]]:
-    """Return, for each shard, which rows of the overlay it holds."""
-    if not overlay:
-        return {}
-    wanted = np.array(list(overlay), np.int64)
-    return {shard.id: set(np.intersect1d(wanted, shard_members(connection, shard.id)).tolist()) for shard in shards}

@@ -57,6 +57,17 @@ def oldest_pending_at(connection: Connection, lane: Lane) -> int | None:
     return connection.execute(statement.order_by(memories.c.id).limit(1)).scalar()
 
 
+def oldest_embedded_at(connection: Connection) -> int | None:
+    """Return when the row that has waited longest among those to be flushed was accepted."""
+    return min((head.accepted_at for head in _flush_heads(connection)), default=None)
+
+
+def origin_of(connection: Connection, row: int) -> tuple[Lane, int]:
+    """Return the lane that a row came by, and when it was accepted."""
+    found = connection.execute(select(memories.c.lane, memories.c.created_at).where(memories.c.id == row)).one()
+    return Lane(found.lane), found.created_at
+
+
 def due_heads(connection: Connection, now: int) -> list[Head]:
     """Return the heads that nobody works on.
 

@@ -26,6 +26,7 @@ class Claim:
     token: str
     rows: Sequence[Row[Any]]
     exhausted: Sequence[int]
+    taken_over: int = 0  # of them, from whoever held them until the lease ran out
 
 
 def batch_rows_for(attempts: int, attempts_max: int, batch_rows: int) -> int:
@@ -59,7 +60,7 @@ def claim_pending(
     """
     token = new_id("lease")
     waiting = connection.execute(
-        select(memories.c.id, memories.c.attempts, memories.c.bytes)
+        select(memories.c.id, memories.c.attempts, memories.c.bytes, memories.c.lease)
         .where(*_claimable(lane, now))
         .order_by(memories.c.id)
         .limit(limit)
@@ -72,7 +73,8 @@ def claim_pending(
     wanted = _within(bytes_max, alike[: batch_rows_for(attempts, attempts_max, limit)])
     rows = _lease(connection, token, wanted, until=now + lease_us, attempts=1)
     _lease(connection, token, exhausted, until=now + lease_us, attempts=0)
-    return Claim(token, rows, exhausted)
+    leased = {*wanted, *exhausted}
+    return Claim(token, rows, exhausted, sum(row.lease is not None for row in waiting if row.id in leased))
 
 
 def store_vectors(connection: Connection, token: str, vectors: Sequence[tuple[int, bytes]], fingerprint: str) -> int:

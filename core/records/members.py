@@ -4,7 +4,7 @@ Ids are handed out one after another, so that a shard of a hundred thousand take
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -30,3 +30,16 @@ def shard_members(connection: Connection, shard_id: int) -> npt.NDArray[np.int64
     """Return the ids of the rows that a shard was built with, int64[n] ascending."""
     packed: bytes = connection.execute(select(shards.c.members).where(shards.c.id == shard_id)).scalar_one()
     return unpack_ids(packed)
+
+
+def members_of(connection: Connection, shard_ids: Iterable[int]) -> list[int]:
+    """Return the ids of all rows that shards were built with, ascending."""
+    return sorted(row for shard in shard_ids for row in shard_members(connection, shard).tolist())
+
+
+def members_among(connection: Connection, shard_ids: Iterable[int], rows: Collection[int]) -> dict[int, set[int]]:
+    """Return, for each shard, which of ``rows`` it was built with."""
+    if not rows:
+        return {}
+    wanted = np.array(list(rows), np.int64)
+    return {shard: set(np.intersect1d(wanted, shard_members(connection, shard)).tolist()) for shard in shard_ids}

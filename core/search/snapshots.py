@@ -61,6 +61,11 @@ class SnapshotStore:
             if last:
                 snapshot.text.close()
 
+    def generations(self) -> dict[int, int]:
+        """Return the generation of each open snapshot by its namespace's row id."""
+        with self._lock:
+            return {namespace_id: snapshot.generation for namespace_id, snapshot in self._open.items()}
+
     def close(self) -> None:
         """Close every snapshot."""
         for namespace_id in list(self._open):

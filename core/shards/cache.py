@@ -41,6 +41,7 @@ class ShardCache:
         mark = hashlib.sha256(str(data_directory.resolve()).encode()).hexdigest()[:16]
         self.root = base / f"ostraka-{os.getuid()}-{mark}"
         self.bytes_max = bytes_max
+        self.hits = self.misses = self.evictions = 0  # of this process; two threads at once may count as one
         try:
             self._users, alone = _join(base / f"{self.root.name}.lock")
         except OSError as error:
@@ -89,7 +90,9 @@ class ShardCache:
         """
         folder = self.root / "shards" / shard
         if _touch(folder):
+            self.hits += 1
             return folder
+        self.misses += 1
         with FileLock(self.root / "work" / f"{shard}.lock"):
             if not folder.is_dir():
                 with self.workspace() as workspace:
@@ -148,6 +151,7 @@ class ShardCache:
             if used <= self.bytes_max:
                 return
             self.drop(folder.name)
+            self.evictions += 1
             used -= sizes[folder]
 
 

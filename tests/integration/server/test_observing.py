@@ -1,5 +1,8 @@
 """Health, metrics and whoami of a running server."""
 
+import re
+
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 
@@ -79,3 +82,46 @@ def test_the_developer_of_a_loopback_server_may_do_everything(client):
 def test_openapi_and_docs_are_served(client):
     assert client.get("/openapi.json").json()["info"]["title"] == "Ostraka"
     assert "text/html" in client.get("/docs").headers["content-type"]
+
+
+def test_the_operator_sees_the_deployment_and_the_process(client, namespace, remember, find):
+    remember("a stone")
+    find("stone")
+    client.get("/v1/memory/unknown", params={"namespace": namespace})
+    found = samples(client)
+    count = "ostraka_request_duration_seconds_count"
+    assert of(found, count, method="POST", route="/v1/memory", status="2xx") >= 1
+    assert of(found, count, method="GET", route="/v1/memory/{memory_id}", status="4xx") >= 1
+    for part in ("open", "filter", "embed", "text", "vector", "fuse", "hydrate"):
+        assert of(found, "ostraka_search_part_duration_seconds_count", part=part) >= 1
+    assert of(found, "ostraka_stage_duration_seconds_count", stage="commit") >= 1
+    assert of(found, "ostraka_fleet_imbalance") == 0
+    for queue in ("embed", "embed-bulk", "index"):
+        assert of(found, "ostraka_queue_oldest_age_seconds", queue=queue) >= 0
+    assert of(found, "process_open_fds") > 0
+
+
+def test_a_path_that_is_no_route_and_a_method_that_is_none_make_no_labels(client):
+    client.get("/secret-path")
+    client.request("SECRETMETHOD", "/v1/memory")
+    found = samples(client)
+    assert "secret" not in client.get("/metrics").text.lower()
+    assert of(found, "ostraka_request_duration_seconds_count", method="GET", route="none", status="4xx") >= 1
+
+
+@pytest.mark.parametrize("given", ["0a1b2c3d-trace_me", "x" * 64])
+def test_a_sane_request_id_is_kept(client, given):
+    assert client.get("/health/live", headers={"x-request-id": given}).headers["x-request-id"] == given
+
+
+@pytest.mark.parametrize("given", ["", "short", "x" * 65, "with a blank", "späße-und-mehr", "a" * 8 + '"'])
+def test_what_is_no_request_id_is_replaced(client, given):
+    answered = client.get("/health/live", headers={"x-request-id": given.encode()}).headers["x-request-id"]
+    assert re.fullmatch(r"req_[0-9a-f]{32}", answered)
+
+
+def test_every_answer_has_an_id_of_its_own_and_a_problem_names_it(client):
+    ids = [client.get("/health/live").headers["x-request-id"] for _ in range(3)]
+    assert len(set(ids)) == 3
+    for response in (client.get("/v1/nowhere"), client.post("/v1/memory", content=b"{")):
+        assert response.json()["request_id"] == response.headers["x-request-id"]

@@ -6,6 +6,7 @@ import pytest
 
 from api import companyfigures
 from api.metrics import Metrics
+from core.observing.observer import Observer
 from core.records.control import ControlStore
 from core.records.lifecycle import change_terms
 from core.records.usage import read_usage
@@ -15,7 +16,9 @@ from tests.integration.processes import eventually
 @pytest.fixture
 def metrics(control: ControlStore) -> Metrics:
     nothing = SimpleNamespace(entries=0, lost=0, failures=0)
-    return Metrics(SimpleNamespace(control=control, auditor=nothing, doorbell=nothing, opened=lambda _: None))
+    cache = SimpleNamespace(hits=0, misses=0, evictions=0, bytes_max=0, used_bytes=lambda: 0)
+    parts = {"auditor": nothing, "doorbell": nothing, "cache": cache, "observer": Observer(), "opened": lambda _: None}
+    return Metrics(SimpleNamespace(control=control, **parts))
 
 
 class Raced(dict):
