@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -12,6 +13,7 @@ from api.schemas import AddMemory
 from core import limits
 from core.errors import InvalidInput, Malformed, TooLarge
 from core.memory import stored_bytes
+from core.vectors import INVALID_VECTOR, VectorSpace
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class BulkLines:
     stored_bytes: int
 
 
-def parse_bulk(body: bytes, content_type: str) -> BulkLines:
-    """Parse and validate a bulk body.
+def parse_bulk(body: bytes, content_type: str, space: VectorSpace) -> BulkLines:
+    """Parse and validate a bulk body; vectors that lines bring must be of ``space``.
 
     Raises ``InvalidInput`` when no line is valid, or valid lines name several namespaces; ``Malformed`` for a list that
     is none; ``TooLarge`` beyond ``BULK_ITEMS_MAX`` memories, ``BULK_LINES_MAX`` lines or ``REJECTED_BYTES_MAX``.
@@ -45,7 +47,7 @@ def parse_bulk(body: bytes, content_type: str) -> BulkLines:
     for number, line in _numbered(body, content_type):
         if len(items) + len(rejected) == limits.BULK_ITEMS_MAX:
             raise TooLarge(f"more than {limits.BULK_ITEMS_MAX} memories in one call; send several calls")
-        judged = _judge(number, line)
+        judged = _judge(number, line, space)
         if isinstance(judged, AddMemory):
             items.append(judged)
             continue
@@ -62,15 +64,24 @@ def parse_bulk(body: bytes, content_type: str) -> BulkLines:
     return BulkLines(namespaces.pop(), items, rejected, stored_bytes(items))
 
 
-def _judge(number: int, line: bytes) -> AddMemory | Rejected:
+def _judge(number: int, line: bytes, space: VectorSpace) -> AddMemory | Rejected:
     if len(line) > limits.BODY_BYTES_MAX:
         return Rejected(number, TooLarge.code, f"is larger than {limits.BODY_BYTES_MAX} bytes; split it")
     try:
-        return AddMemory.model_validate_json(line)
+        memory = AddMemory.model_validate_json(line)
+        space.check(memory.embedding)
     except ValidationError as error:
         faults = faults_in(error)
-        malformed = faults[0]["type"] == "json_invalid"
-        return Rejected(number, Malformed.code if malformed else InvalidInput.code, summary_of(faults_of(faults)))
+        return Rejected(number, _code_of(faults[0]), summary_of(faults_of(faults)))
+    except InvalidInput as error:
+        return Rejected(number, error.reason, error.message)
+    return memory
+
+
+def _code_of(fault: Any) -> str:
+    if fault["type"] == "json_invalid":
+        return Malformed.code
+    return INVALID_VECTOR if fault["loc"][:2] == ("embedding", "vector") else InvalidInput.code
 
 
 def _numbered(body: bytes, content_type: str) -> Iterator[tuple[int, bytes]]:

@@ -4,11 +4,12 @@ import hashlib
 from typing import Any, Final
 
 from fastapi import Request
+from starlette.responses import Response
 
 from core import limits
 from core.errors import InvalidInput
 from core.records.company import Namespace
-from core.records.writes import Idempotency
+from core.records.writes import Accepted, Idempotency
 
 _HEADER: Final = "Idempotency-Key"
 PARAMETER: Final[dict[str, Any]] = {
@@ -18,6 +19,24 @@ PARAMETER: Final[dict[str, Any]] = {
     "description": "Requests with the same key are one write and get the same answer.",
     "schema": {"type": "string", "minLength": 1, "maxLength": limits.IDEMPOTENCY_KEY_CHARS_MAX},
 }
+
+
+_REPLAYED: Final = "Idempotent-Replayed"
+REPLAYED: Final[dict[str, Any]] = {
+    "headers": {
+        _REPLAYED: {
+            "description": "`true` where an earlier request with this key did it: this one wrote nothing.",
+            "schema": {"type": "string", "enum": ["true"]},
+        }
+    }
+}
+
+
+def replayed(answer: Response, accepted: Accepted) -> Response:
+    """Return the answer, saying whether an earlier request wrote what it tells of."""
+    if accepted.repeated:
+        answer.headers[_REPLAYED] = "true"
+    return answer
 
 
 def idempotency(request: Request, namespace: Namespace, body: bytes) -> Idempotency | None:

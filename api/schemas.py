@@ -19,6 +19,11 @@ ADD_EXAMPLE: dict[str, Any] = {
     "metadata": {"customer": {"id": 17, "plan": "pro"}},
     "occurred_at": "2026-03-14T18:30:00Z",
 }
+EMBEDDED_EXAMPLE: dict[str, Any] = {
+    "namespace": "support",
+    "content": "Ada prefers replies in the evening.",
+    "embedding": {"fingerprint": "all-MiniLM-L6-v2:int8:0123456789abcdef", "vector": "AACAPwAAAAAAAAAA…"},
+}
 SEARCH_EXAMPLE: dict[str, Any] = {"namespace": "support", "query": "when should I write to Ada?", "limit": 5}
 
 
@@ -188,6 +193,15 @@ class JobPage(BaseModel):
     next_cursor: str | None
 
 
+class EmbeddingSpace(BaseModel):
+    """What vectors of your own must be, to be accepted."""
+
+    fingerprint: str = Field(
+        description="Of the model that the server embeds with; send it as `embedding.fingerprint`."
+    )
+    dim: int = Field(description="Numbers of a vector.")
+
+
 class NamespaceView(BaseModel):
     """A namespace in numbers."""
 
@@ -198,7 +212,8 @@ class NamespaceView(BaseModel):
     states: dict[str, int]
     shards: int
     bytes: int = Field(description="Of sealed shards.")
-    model: str | None = Field(description="Fingerprint of the embedding model.")
+    model: str | None = Field(description="Fingerprint of the model it is indexed with; null before the first index.")
+    embedding: EmbeddingSpace
     generation: int
 
 

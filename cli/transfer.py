@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 
 import orjson
 import typer
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError, field_validator
 from rich.console import Console
 from rich.progress import Progress
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
@@ -28,6 +28,7 @@ from core.records.company import CompanyRecords, Namespace
 from core.records.tables import Lane
 from core.records.writes import WriteRequest, commit_writes
 from core.settings import Settings
+from core.vectors import GivenVector
 
 if TYPE_CHECKING:
     from core.records.reading import MemoryView
@@ -45,6 +46,12 @@ class ImportedMemory(NewMemory):
 
     namespace: object = None
     created_at: object = None
+
+    @field_validator("embedding")
+    @classmethod
+    def _not_here(cls, value: GivenVector | None) -> None:
+        if value is not None:
+            raise ValueError("is for a server to judge; write vectors of your own with `ostraka backfill`")
 
 
 def export_(

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from core import limits
+from core.vectors import GivenVector
 
 Metadata = dict[str, Any]
 
@@ -132,6 +133,7 @@ class NewMemory(BaseModel):
         None, strict=True, gt=0, le=limits.TTL_SECONDS_MAX, description="Seconds after which it expires."
     )
     supersedes: Name | None = Field(None, description="Id of a memory that this one replaces.")
+    embedding: GivenVector | None = Field(None, description="Your own vector of it; it is then not embedded here.")
 
     @field_validator("id")
     @classmethod

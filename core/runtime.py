@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
 from core.audit.auditor import Auditor
 from core.embedding.cpu import available_cores
@@ -20,7 +19,7 @@ from core.errors import ConfigurationError, Frozen, NotFound, OstrakaError
 from core.observing.observer import Observer
 from core.pipeline.admission import Admission, quota_of
 from core.pipeline.departures import Departure, DepartureWatch, delete_company, finish_departures
-from core.pipeline.doorbell import EMBED, EMBED_BULK, INDEX, MAINTAIN, Doorbell
+from core.pipeline.doorbell import EMBED, INDEX, MAINTAIN, Doorbell
 from core.pipeline.embedding import EmbedSettings, EmbedStage
 from core.pipeline.gate import Gate
 from core.pipeline.groupcommit import GroupCommitter
@@ -42,8 +41,7 @@ from core.settings import Settings
 from core.shards.blobs import LocalBlobs
 from core.shards.builder import GraphSettings
 from core.shards.cache import ShardCache
-
-QUEUE_OF: Final = {Lane.INTERACTIVE: EMBED, Lane.BULK: EMBED_BULK}
+from core.vectors import VectorSpace
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,7 @@ class Tenant:
     index: IndexStage
     reconciler: Reconciler
     snapshots: SnapshotStore
+    space: VectorSpace
     ring: Callable[[AbstractSet[Lane]], None]
 
 
@@ -217,10 +216,7 @@ class Runtime:
             ef_search=retrieval.hnsw_ef_search,
         )
 
-        def ring(lanes: AbstractSet[Lane]) -> None:
-            for lane in lanes:
-                self.doorbell.ring(QUEUE_OF[lane], company_id)
-
+        ring = partial(self.doorbell.ring_lanes, company_id)
         graph = GraphSettings(
             m=retrieval.hnsw_m, ef_construction=retrieval.hnsw_ef_construction, threads=available_cores()
         )
@@ -256,6 +252,7 @@ class Runtime:
                 lease_s=self.settings.queue.lease_s,
             ),
             snapshots=snapshots,
+            space=VectorSpace(self.embedder.fingerprint, self.embedder.dim),
             ring=ring,
         )
 

@@ -78,5 +78,6 @@ def _body(caller: Access, namespace: Namespace) -> dict[str, Any]:
         "shards": count,
         "bytes": size,
         "model": state.fingerprint if state else None,
+        "embedding": {"fingerprint": caller.tenant.space.fingerprint, "dim": caller.tenant.space.dim},
         "generation": state.generation if state else 0,
     }

@@ -15,13 +15,14 @@ from api.bodyreading import flag, parse, read_json
 from api.bulk import BulkLines, parse_bulk
 from api.delivery import Delivery
 from api.guardedroute import GuardedRoute
-from api.idempotency import PARAMETER, idempotency
+from api.idempotency import PARAMETER, REPLAYED, idempotency, replayed
 from api.paths import PathName
 from api.problems import documented
 from api.receipts import ERASED, answer_erased
 from api.routes.dependencies import Caller, NamespaceParameter, caller
 from api.schemas import (
     ADD_EXAMPLE,
+    EMBEDDED_EXAMPLE,
     AddAnswer,
     AddMemory,
     BulkAnswer,
@@ -72,7 +73,10 @@ _BULK_REQUEST = {
         "content": {
             "application/x-ndjson": {
                 "schema": {"type": "string"},
-                "example": orjson.dumps(ADD_EXAMPLE).decode() + "\n",
+                "examples": {
+                    "content": {"value": orjson.dumps(ADD_EXAMPLE).decode() + "\n"},
+                    "vectors of your own": {"value": orjson.dumps(EMBEDDED_EXAMPLE).decode() + "\n"},
+                },
             },
             "application/json": {
                 "schema": {"type": "array", "items": {"$ref": "#/components/schemas/AddMemory"}},
@@ -87,7 +91,11 @@ _BULK_REQUEST = {
     "/memory",
     status_code=202,
     response_model=AddAnswer,
-    responses={201: {"model": AddAnswer, "description": "Searchable (with wait)."}, **documented(404, 409)},
+    responses={
+        201: {"model": AddAnswer, "description": "Searchable (with wait).", **REPLAYED},
+        202: REPLAYED,
+        **documented(404, 409),
+    },
     summary="Remember something",
     openapi_extra=_ADD_REQUEST,
 )
@@ -96,6 +104,7 @@ async def add(request: Request) -> Response:
     access = await caller(request)
     body = await read_json(request)
     memory, wait = parse(AddMemory, body), flag(request, "wait")
+    access.tenant.space.check(memory.embedding)
     accepted = await _accept(
         request, access, memory.namespace, [memory], stored_bytes([memory]), Lane.INTERACTIVE, body
     )
@@ -104,14 +113,14 @@ async def add(request: Request) -> Response:
         job = await wait_for_job(access.tenant.records, accepted.job_id, _WAIT_S)
         state = job.state if job.finished_at else state
     answered = {"id": accepted.ids[0], "job_id": accepted.job_id, "state": state}
-    return answer(answered, 201 if state == "indexed" else 202)
+    return replayed(answer(answered, 201 if state == "indexed" else 202), accepted)
 
 
 @router.post(
     "/memory/bulk",
     status_code=202,
     response_model=BulkAnswer,
-    responses=documented(404, 409),
+    responses={202: REPLAYED, **documented(404, 409)},
     summary="Remember much at once",
     openapi_extra=_BULK_REQUEST,
 )
@@ -121,11 +130,12 @@ async def add_bulk(request: Request, caller: Caller) -> Response:
     Lines that are wrong are rejected by number; the others are accepted, all or nothing.
     """
     body = await read_json(request)
-    lines: BulkLines = await to_thread.run_sync(parse_bulk, body, request.headers.get("content-type", ""))
+    kind = request.headers.get("content-type", "")
+    lines: BulkLines = await to_thread.run_sync(parse_bulk, body, kind, caller.tenant.space)
     rejected = [{"line": each.line, "code": each.code, "detail": each.detail} for each in lines.rejected]
     kept = {"accepted": len(lines.items), "rejected": rejected}
     accepted = await _accept(request, caller, lines.namespace, lines.items, lines.stored_bytes, Lane.BULK, body, kept)
-    return answer({"job_id": accepted.job_id, **accepted.answer}, 202)
+    return replayed(answer({"job_id": accepted.job_id, **accepted.answer}, 202), accepted)
 
 
 @router.patch("/memory/{memory_id}", response_model=Memory, responses=documented(404, 409), summary="Change a memory")

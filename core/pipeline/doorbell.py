@@ -8,15 +8,19 @@ same queue and company that gather meanwhile become one.
 import threading
 import time
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 import structlog
+
+from core.records.tables import Lane
 
 EMBED: Final = "embed"
 EMBED_BULK: Final = "embed-bulk"
 INDEX: Final = "index"
 MAINTAIN: Final = "maintain"
 QUEUES: Final = (EMBED, EMBED_BULK, INDEX, MAINTAIN)
+_EMBED_OF: Final = {Lane.INTERACTIVE: EMBED, Lane.BULK: EMBED_BULK}
 TASK_NAMES: Final = {queue: f"ostraka.{queue}" for queue in QUEUES}
 
 _SETTLE_S: Final = 0.05  # a ring costs a millisecond of CPU; under load one serves all writes of this time
@@ -44,6 +48,13 @@ class Doorbell:
         with self._condition:
             self._wanted[queue, company] = None
             self._condition.notify()
+
+    def ring_lanes(self, company: str, lanes: AbstractSet[Lane], embedded: bool = False) -> None:
+        """Ring for what a company wrote: memories to embed in ``lanes``, and some that are embedded already."""
+        for lane in lanes:
+            self.ring(_EMBED_OF[lane], company)
+        if embedded:
+            self.ring(INDEX, company)
 
     def close(self) -> None:
         """Ring what was asked for and stop."""

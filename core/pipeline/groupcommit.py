@@ -32,10 +32,13 @@ class GroupCommitter:
         self,
         database: Database,
         clock: Clock,
-        on_commit: Callable[[AbstractSet[Lane]], None],
+        on_commit: Callable[[AbstractSet[Lane], bool], None],
         observer: Observer | None = None,
     ) -> None:
-        """``on_commit(lanes)`` is called after each commit with the lanes that got work."""
+        """``on_commit(lanes, embedded)`` is called after each commit.
+
+        ``lanes`` got memories to embed; ``embedded`` says that some brought their vectors, to be indexed at once.
+        """
         self._database = database
         self._clock = clock
         self._on_commit = on_commit
@@ -124,7 +127,9 @@ class GroupCommitter:
                 future.set_exception(error)
         else:
             self._observer.committed(len(batch))
-            self._on_commit({request.lane for request, _ in batch})
+            requests = [request for request, _ in batch]
+            lanes = {each.lane for each in requests if any(item.embedding is None for item in each.items)}
+            self._on_commit(lanes, any(item.embedding is not None for each in requests for item in each.items))
             for (_, future), answer in zip(batch, answers, strict=True):
                 future.set_result(answer)
 

@@ -28,17 +28,14 @@ from core.records.members import members_among, members_of
 from core.records.overlay import Masked, masked_rows, purge_overdue
 from core.records.shardlist import (
     ShardRecord,
-    Waiting,
     commit_compaction,
     commit_flush,
-    embedded_ids,
     fail_rows,
-    has_bulk,
     live_shards,
     namespace_state,
-    waiting_namespaces,
 )
 from core.records.tables import Lane, namespaces
+from core.records.waiting import Waiting, embedded_ids, has_bulk, waiting_namespaces
 from core.shards.blobs import LocalBlobs
 from core.shards.builder import GraphSettings
 from core.shards.cache import ShardCache
@@ -83,7 +80,7 @@ class IndexStage:
         flushes = 0
         while True:
             with self._records.database.read() as connection:
-                waiting = waiting_namespaces(connection)
+                waiting = waiting_namespaces(connection, self._records.clock())
             waited_s = self._bulk_waited_s(waiting)
             due = [
                 (each.namespace_id, plan) for each in waiting for plan in plan_flush(each, waited_s[each.namespace_id])

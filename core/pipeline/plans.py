@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from core import limits
-from core.records.shardlist import ShardRecord, Waiting
+from core.records.shardlist import ShardRecord
+from core.records.waiting import Waiting
 
 BULK_WAIT_S = 30.0  # embedded bulk rows wait for company this long at most, while more are on their way
 OVERLAY_SHARE_MAX = 0.2  # masked rows of a shard beyond which rewriting it pays

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from core.errors import StaleGeneration
 from core.records.claims import finish_jobs, in_chunks
 from core.records.members import pack_ids
-from core.records.tables import Lane, State, memories, namespaces, shards
+from core.records.tables import State, memories, namespaces, shards
 
 
 @dataclass(frozen=True)
@@ -65,16 +65,6 @@ class NamespaceState:
     fingerprint: str | None
 
 
-@dataclass(frozen=True)
-class Waiting:
-    """Embedded rows of one namespace that no shard holds yet."""
-
-    namespace_id: int
-    interactive: int
-    bulk: int
-    bulk_coming: bool  # more bulk rows of this namespace are still to be embedded
-
-
 LISTED: Final = [column for column in shards.c if column is not shards.c.members]
 
 # Built once: every search asks for it.
@@ -112,50 +102,6 @@ def live_shards(connection: Connection, namespace_id: int) -> list[ShardRecord]:
 def shard_record(row: Row[Any]) -> ShardRecord:
     """Return what ``LISTED`` columns say of a shard."""
     return ShardRecord(**{field.name: getattr(row, field.name) for field in fields(ShardRecord)})
-
-
-def waiting_namespaces(connection: Connection) -> list[Waiting]:
-    """Return, for each namespace with embedded rows, how many wait in each lane."""
-    rows = connection.execute(
-        select(memories.c.namespace_id, memories.c.lane, func.count())
-        .where(memories.c.state == State.EMBEDDED)
-        .group_by(memories.c.namespace_id, memories.c.lane)
-    ).all()
-    counts = {(row[0], row[1]): row[2] for row in rows}
-    result = []
-    for namespace_id in sorted({row[0] for row in rows}):
-        bulk = counts.get((namespace_id, Lane.BULK), 0)
-        interactive = counts.get((namespace_id, Lane.INTERACTIVE), 0)
-        coming = bulk > 0 and has_bulk(connection, namespace_id, State.PENDING)
-        result.append(Waiting(namespace_id, interactive, bulk, coming))
-    return result
-
-
-def has_bulk(connection: Connection, namespace_id: int, *states: State) -> bool:
-    """Say whether bulk rows of a namespace are in one of the states; by default, on their way."""
-    for state in states or (State.PENDING, State.EMBEDDED):  # one at a time: each state has an index of its own
-        statement = select(memories.c.id).where(
-            memories.c.state == state, memories.c.lane == Lane.BULK, memories.c.namespace_id == namespace_id
-        )
-        if connection.execute(statement.limit(1)).first() is not None:
-            return True
-    return False
-
-
-def embedded_ids(connection: Connection, namespace_id: int, lanes: Iterable[Lane], limit: int) -> list[int]:
-    """Return ids of embedded rows of some lanes, in order of acceptance."""
-    return list(
-        connection.execute(
-            select(memories.c.id)
-            .where(
-                memories.c.namespace_id == namespace_id,
-                memories.c.state == State.EMBEDDED,
-                memories.c.lane.in_(list(lanes)),
-            )
-            .order_by(memories.c.id)
-            .limit(limit)
-        ).scalars()
-    )
 
 
 def fetch_rows(connection: Connection, namespace_id: int, ids: Sequence[int]) -> Sequence[Row[Any]]:

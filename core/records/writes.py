@@ -1,7 +1,8 @@
 """Accepting memories: many requests, one transaction, one fsync.
 
 A request is one job. Its memories get consecutive ids, are sealed for those ids, and close the versions they
-replace. Nothing is acknowledged before the transaction that holds all of it has committed.
+replace. Nothing is acknowledged before the transaction that holds all of it has committed. A memory that brings its
+vector is embedded from the start.
 """
 
 import hmac
@@ -153,6 +154,7 @@ class _Batch:
         self, request: WriteRequest, item: NewMemory, public_id: str, job_id: int, version: OpenVersion, handle: bytes
     ) -> dict[str, Any]:
         key, plaintext = request.namespace.key, Stored.of(item, public_id).to_bytes()
+        given = item.embedding
         return {
             "id": version.row,
             "namespace_id": request.namespace.id,
@@ -160,12 +162,14 @@ class _Batch:
             "handle": handle,
             "session": key.handle("session", item.session) if item.session else None,
             "version": version.version,
-            "state": State.PENDING,
+            "state": State.EMBEDDED if given else State.PENDING,
             "lane": request.lane,
             "created_at": self.now,
             "expires_at": self.now + item.ttl_seconds * 1_000_000 if item.ttl_seconds else None,
             "bytes": len(plaintext),
             "sealed": key.seal_row(plaintext, "memories", version.row, "content"),
+            "sealed_vectors": key.seal_row(given.vector, "memories", version.row, "vectors") if given else None,
+            "fingerprint": given.fingerprint if given else None,
         }
 
 

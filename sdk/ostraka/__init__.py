@@ -13,6 +13,7 @@ from ostraka.answers import (
     Deleted,
     Deletion,
     Discarded,
+    EmbeddingSpace,
     Erased,
     Failure,
     FailurePage,
@@ -41,7 +42,7 @@ from ostraka.errors import (
     ServerError,
     Unreachable,
 )
-from ostraka.fields import Changes, Conditions, Details, NewMemory
+from ostraka.fields import Changes, Conditions, Details, Embedding, NewMemory
 
 __version__ = "0.1.0"
 
@@ -56,6 +57,8 @@ __all__ = [
     "Deletion",
     "Details",
     "Discarded",
+    "Embedding",
+    "EmbeddingSpace",
     "Erased",
     "Failure",
     "FailurePage",

@@ -40,6 +40,7 @@ class AddedMany:
     job_ids: tuple[str, ...]
     accepted: int
     rejected: tuple[Rejected, ...]
+    replayed: int = 0  # chunks that an earlier call with the same key had written
 
 
 @dataclass(frozen=True)
@@ -205,6 +206,14 @@ class Job:
 
 
 @dataclass(frozen=True)
+class EmbeddingSpace:
+    """What vectors of your own must be: made by the model of this fingerprint, of ``dim`` numbers."""
+
+    fingerprint: str
+    dim: int
+
+
+@dataclass(frozen=True)
 class Namespace:
     """A namespace in numbers; ``bytes`` are those of its sealed shards."""
 
@@ -217,6 +226,7 @@ class Namespace:
     bytes: int
     model: str | None
     generation: int
+    embedding: EmbeddingSpace | None = None  # an older server does not say
 
 
 @dataclass(frozen=True)
@@ -250,6 +260,8 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
         return datetime.fromisoformat
     if hint == datetime | None:
         return lambda value: None if value is None else datetime.fromisoformat(value)
+    if hint == EmbeddingSpace | None:
+        return lambda value: None if value is None else read(EmbeddingSpace, value)
     if typing.get_origin(hint) is tuple:
         item = typing.get_args(hint)[0]
         nested = is_dataclass(item)

@@ -2,12 +2,12 @@
 
 import dataclasses
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from ostraka.answers import AddedMany, Rejected, read
 from ostraka.fields import NewMemory, encode, given
-from ostraka.plans import Plan, Request, ask
+from ostraka.plans import TRIES_MAX, Plan, Request, deliver, understood
 
 CHUNK_MEMORIES_MAX: Final = 10_000  # the server's limits of one call
 CHUNK_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -25,21 +25,38 @@ def add_many(namespace: str, memories: Iterable[NewMemory], *, idempotency_key: 
     job_ids: list[str] = []
     rejected: list[Rejected] = []
     accepted = before = 0
+    replayed = 0
     for number, lines in enumerate(chunks(encode({"namespace": namespace, **given(each)}) for each in memories)):
-        request = Request(
-            "POST",
-            "/v1/memory/bulk",
-            body=b"\n".join(lines),
-            content_type="application/x-ndjson",
-            idempotency_key=f"{key}-{number}",
-            repeatable=True,
-        )
-        job_id, count, refused = yield from ask(request, _read)
-        job_ids.append(job_id)
-        accepted += count
-        rejected += [dataclasses.replace(each, line=each.line + before) for each in refused]
+        added = yield from _send(lines, f"{key}-{number}", TRIES_MAX)
+        job_ids += added.job_ids
+        accepted += added.accepted
+        replayed += added.replayed
+        rejected += [dataclasses.replace(each, line=each.line + before) for each in added.rejected]
         before += len(lines)
-    return AddedMany(tuple(job_ids), accepted, tuple(rejected))
+    return AddedMany(tuple(job_ids), accepted, tuple(rejected), replayed)
+
+
+def add_lines(lines: Sequence[bytes], *, idempotency_key: str) -> Plan[AddedMany]:
+    """Send one chunk of memories that are JSON already: a line each, with its namespace, as the REST API takes it.
+
+    It is tried once, for callers with a patience of their own: with the same key it can be sent again until it is
+    answered. Raises ``OstrakaError``.
+    """
+    return (yield from _send(lines, idempotency_key, 1))
+
+
+def _send(lines: Sequence[bytes], key: str, tries_max: int) -> Plan[AddedMany]:
+    request = Request(
+        "POST",
+        "/v1/memory/bulk",
+        body=b"\n".join(lines),
+        content_type="application/x-ndjson",
+        idempotency_key=key,
+        repeatable=True,
+    )
+    response = yield from deliver(request, tries_max)
+    replayed = int(response.headers.get("idempotent-replayed") == "true")
+    return understood(response, lambda answer: _read(answer, replayed))
 
 
 def chunks(
@@ -58,5 +75,6 @@ def chunks(
         yield chunk
 
 
-def _read(answer: Any) -> tuple[str, int, list[Rejected]]:
-    return str(answer["job_id"]), int(answer["accepted"]), [read(Rejected, each) for each in answer["rejected"]]
+def _read(answer: Any, replayed: int) -> AddedMany:
+    rejected = tuple(read(Rejected, each) for each in answer["rejected"])
+    return AddedMany((str(answer["job_id"]),), int(answer["accepted"]), rejected, replayed)

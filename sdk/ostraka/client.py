@@ -56,6 +56,7 @@ class Ostraka:
 
     add = _method(calls.add)
     add_many = _method(bulk.add_many)
+    add_lines = _method(bulk.add_lines)
     search = _method(calls.search)
     get = _method(calls.get)
     update = _method(calls.update)

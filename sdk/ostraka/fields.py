@@ -6,6 +6,13 @@ from datetime import datetime
 from typing import Any, TypedDict
 
 
+class Embedding(TypedDict):
+    """A vector of your own, and the fingerprint of the model that made it: ``namespace(name).embedding`` has it."""
+
+    fingerprint: str
+    vector: Sequence[float] | str  # a string: float32 numbers, little-endian, in base64
+
+
 class Details(TypedDict, total=False):
     """What may be said about a new memory beside its content."""
 
@@ -17,6 +24,7 @@ class Details(TypedDict, total=False):
     occurred_at: datetime | str | None  # aware, or RFC 3339 text
     ttl_seconds: int | None
     supersedes: str | None  # id of a memory that this one replaces
+    embedding: Embedding | None  # it is then not embedded by the server
 
 
 class _Content(TypedDict):

@@ -53,7 +53,11 @@ def ask(request: Request, parse: Callable[[Any], T]) -> Plan[T]:
 
     Raises ``OstrakaError``.
     """
-    response = yield from deliver(request)
+    return understood((yield from deliver(request)), parse)
+
+
+def understood(response: httpx.Response, parse: Callable[[Any], T]) -> T:
+    """Return the parsed JSON of an answer. Raises ``ServerError`` for what no server of ours answers."""
     try:
         return parse(response.json())
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -64,10 +68,10 @@ def ask(request: Request, parse: Callable[[Any], T]) -> Plan[T]:
         ) from None
 
 
-def deliver(request: Request) -> Plan[httpx.Response]:
+def deliver(request: Request, tries_max: int = TRIES_MAX) -> Plan[httpx.Response]:
     """Send a request, repeat it where that is safe, and return the successful answer. Raises ``OstrakaError``."""
     perhaps_done = False
-    for tried in range(1, TRIES_MAX + 1):
+    for tried in range(1, tries_max + 1):
         outcome = yield request
         if isinstance(outcome, httpx.Response) and outcome.is_success:
             return outcome
@@ -79,7 +83,7 @@ def deliver(request: Request) -> Plan[httpx.Response]:
         ):
             return outcome
         refused = isinstance(error, errors.Overloaded) or isinstance(outcome, httpx.ConnectError)
-        if tried == TRIES_MAX or not (refused or (request.repeatable and _passing(outcome))):
+        if tried == tries_max or not (refused or (request.repeatable and _passing(outcome))):
             raise error
         perhaps_done = perhaps_done or not refused
         pause_s = _pause_s(error, tried)

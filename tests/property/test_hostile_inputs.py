@@ -13,6 +13,7 @@ from api.schemas import AddMemory, PatchMemory, SearchMemory
 from api.scopes import delete_conditions, search_scope
 from core.errors import ConfigurationError, InvalidInput
 from core.settings import load_settings
+from core.vectors import VectorSpace
 
 # What breaks parsers: numbers beyond every type, text that is no Unicode, marks of order, ends of strings.
 SCRAPS = [
@@ -63,7 +64,7 @@ def test_a_body_is_valid_or_refused(model, body):
 def test_a_bulk_body_is_parsed_or_refused(parts, content_type, listed):
     body = b"[" + b",".join(parts) + b"]" if listed else b"\n".join(parts)
     with suppress(InvalidInput):
-        lines = parse_bulk(body, content_type)
+        lines = parse_bulk(body, content_type, VectorSpace("model", 2))
         assert lines.items
         assert all(len(each.detail) <= 1_000 for each in lines.rejected)
 

@@ -18,11 +18,11 @@ from core.records.shardlist import (
     NewShard,
     ShardRecord,
     commit_flush,
-    embedded_ids,
     live_shards,
     namespace_state,
 )
 from core.records.tables import Lane, memories
+from core.records.waiting import embedded_ids
 from core.records.writes import Accepted, WriteRequest, commit_writes
 from core.settings import Settings
 

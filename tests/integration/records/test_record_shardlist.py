@@ -8,15 +8,9 @@ import pytest
 from core.errors import StaleGeneration
 from core.records.deletion import delete_memory
 from core.records.reading import count_shards, get_job
-from core.records.shardlist import (
-    Absorbed,
-    commit_compaction,
-    commit_flush,
-    embedded_ids,
-    fetch_rows,
-    waiting_namespaces,
-)
+from core.records.shardlist import Absorbed, commit_compaction, commit_flush, fetch_rows
 from core.records.tables import Lane, State
+from core.records.waiting import embedded_ids, waiting_namespaces
 
 NOTHING = Absorbed()
 
@@ -236,7 +230,7 @@ def test_what_waits_is_counted_by_lane(desk, notes):
     desk.store(token, [first])
 
     with desk.records.database.read() as connection:
-        mine, others = waiting_namespaces(connection)
+        mine, others = waiting_namespaces(connection, desk.clock())
         bulk = embedded_ids(connection, notes.id, [Lane.BULK], 10)
         everything = embedded_ids(connection, notes.id, list(Lane), 10)
         fetched = fetch_rows(connection, notes.id, [row.id for row in desk.rows(other)])

@@ -286,6 +286,6 @@ class TestGroupCommit:
 def commits(desk):
     """A group committer, and what each of its commits carried."""
     committed: list[object] = []
-    committer = GroupCommitter(desk.records.database, desk.clock, committed.append)
+    committer = GroupCommitter(desk.records.database, desk.clock, lambda lanes, _: committed.append(lanes))
     yield committer, committed
     committer.close()

@@ -1,18 +1,26 @@
 """Reading bulk bodies: lines and lists, numbers of rejected lines, limits."""
 
 import json
+import struct
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.bulk import Rejected, parse_bulk
+from api.bulk import BulkLines, Rejected
+from api.bulk import parse_bulk as parse_bulk_of
 from api.jsonlist import split_list
 from core import limits
 from core.errors import InvalidInput, Malformed, TooLarge
+from core.vectors import VectorSpace
 
 NDJSON = "application/x-ndjson"
 GOOD = {"namespace": "n", "content": "x"}
+SPACE = VectorSpace("model:int8:1", 2)
+
+
+def parse_bulk(given: bytes, content_type: str) -> BulkLines:
+    return parse_bulk_of(given, content_type, SPACE)
 
 
 def body(*items):
@@ -144,3 +152,29 @@ def test_a_line_of_countless_faults_is_told_their_number():
     line = json.dumps(GOOD | {str(number): 1 for number in range(limits.FAULTS_MAX + 1)})
     [rejected] = parse_bulk(body(GOOD, line), NDJSON).rejected
     assert rejected == Rejected(2, "invalid_input", f"body: has {limits.FAULTS_MAX + 1} faults; correct it")
+
+
+def embedded(fingerprint, vector):
+    return GOOD | {"embedding": {"fingerprint": fingerprint, "vector": vector}}
+
+
+def test_a_vector_of_the_servers_model_comes_with_its_memory():
+    [item] = parse_bulk(body(embedded(SPACE.fingerprint, [3, 4])), NDJSON).items
+    assert item.embedding.vector == struct.pack("<2f", 0.6, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "named"),
+    [
+        (embedded("model:fp32:1", [1, 0]), "fingerprint_mismatch", SPACE.fingerprint),
+        (embedded(SPACE.fingerprint, [1, 0, 0]), "invalid_vector", "has 3 numbers"),
+        (embedded(SPACE.fingerprint, [0, 0]), "invalid_vector", "all zeros"),
+        (embedded(SPACE.fingerprint, "not base64"), "invalid_vector", "not base64"),
+        (GOOD | {"embedding": {"vector": [1, 0]}}, "invalid_input", "embedding.fingerprint"),
+    ],
+)
+def test_any_other_vector_is_a_fault_of_its_line(line, code, named):
+    lines = parse_bulk(body(GOOD, line, GOOD), NDJSON)
+    [rejected] = lines.rejected
+    assert (rejected.line, rejected.code, len(lines.items)) == (2, code, 2)
+    assert named in rejected.detail

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from core.limits import BULK_SHARD_ROWS, FLAT_ROWS_MAX, SHARD_ROWS_MAX, TAIL_ROWS_MAX, TIER_FACTOR
 from core.pipeline.plans import BULK_WAIT_S, OVERLAY_SHARE_MAX, Flush, plan_compaction, plan_flush, tier_of
-from core.records.shardlist import ShardRecord, Waiting
+from core.records.shardlist import ShardRecord
+from core.records.waiting import Waiting
 
 SOON_S = BULK_WAIT_S - 0.001
 

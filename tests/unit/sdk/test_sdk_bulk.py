@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ostraka import InvalidRequest, NewMemory, Ostraka
+from ostraka import InvalidRequest, NewMemory, Ostraka, Overloaded
 from ostraka.bulk import CHUNK_BYTES_MAX, CHUNK_MEMORIES_MAX, chunks
 from scripted_server import Reply, Script, problem
 
@@ -71,3 +71,24 @@ def test_a_chunk_without_a_valid_memory_is_an_error(script: Script):
     with Ostraka(script.url) as client, pytest.raises(InvalidRequest) as caught:
         client.add_many("n", [{"content": " "}])
     assert caught.value.code == "nothing_accepted"
+
+
+def test_lines_are_sent_as_they_are_and_once(script: Script):
+    script.will(Reply(problem("queue_full"), 429, {"Retry-After": "7"}), bulk(2))
+    with Ostraka(script.url) as client:
+        with pytest.raises(Overloaded) as caught:
+            client.add_lines([b'{"a":1}', b'{"b":2}'], idempotency_key="mine")
+        added = client.add_lines([b'{"a":1}', b'{"b":2}'], idempotency_key="mine")
+    assert caught.value.retry_after_s == 7
+    assert (added.job_ids, added.accepted, added.rejected, added.replayed) == (("job_1",), 2, (), 0)
+    assert [(each.body, each.headers["idempotency-key"]) for each in script.asked] == [
+        (b'{"a":1}\n{"b":2}', "mine")
+    ] * 2
+
+
+def test_chunks_that_were_written_before_are_counted(script: Script):
+    repeated = Reply({"job_id": "job_1", "accepted": 1, "rejected": []}, 202, {"Idempotent-Replayed": "true"})
+    script.will(repeated, bulk(1))
+    with Ostraka(script.url) as client:
+        assert client.add_many("n", [{"content": "a"}], idempotency_key="mine").replayed == 1
+        assert client.add_many("n", [{"content": "a"}]).replayed == 0
