@@ -45,7 +45,7 @@ class GroupCommitter:
         self._observer = observer or Observer()
         self._closed = False
         self._closing = threading.Lock()  # nothing may be put behind the mark that ends the queue
-        self._waiting: queue.Queue[Waiting | None] = queue.Queue(_QUEUE_REQUESTS_MAX)
+        self._waiting: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
         self._thread.start()
 
@@ -59,12 +59,9 @@ class GroupCommitter:
         with self._closing:
             if self._closed:
                 raise Unavailable("the server is stopping; send the write again", code="stopping")
-            try:
-                self._waiting.put_nowait((request, future))
-            except queue.Full:
-                raise Busy(
-                    "too many writes are waiting for the disk; send them again, slower", code="store_busy"
-                ) from None
+            if self._waiting.qsize() >= _QUEUE_REQUESTS_MAX:
+                raise Busy("too many writes are waiting for the disk; send them again, slower", code="store_busy")
+            self._waiting.put((request, future))
         return future
 
     def close(self) -> None:
