@@ -5,12 +5,12 @@ commit takes them all. A request that makes the shared transaction fail is found
 fails alone.
 """
 
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
+from queue import Empty, SimpleQueue
 
 from core import limits
 from core.clock import Clock
@@ -45,7 +45,7 @@ class GroupCommitter:
         self._observer = observer or Observer()
         self._closed = False
         self._closing = threading.Lock()  # nothing may be put behind the mark that ends the queue
-        self._waiting: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
+        self._waiting: SimpleQueue[Waiting | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
         self._thread.start()
 
@@ -94,7 +94,7 @@ class GroupCommitter:
         while True:
             try:
                 pair = self._next(until if len(batch) < expected else 0)
-            except queue.Empty:
+            except Empty:
                 return batch, None, False
             if pair is None:
                 return batch, None, True
@@ -104,7 +104,7 @@ class GroupCommitter:
             batch.append(pair)
 
     def _next(self, until: float) -> Waiting | None:
-        """Return the next in the queue, waiting for it until then. Raises ``queue.Empty``."""
+        """Return the next in the queue, waiting for it until then. Raises ``Empty``."""
         left_s = until - time.monotonic()
         return self._waiting.get(timeout=left_s) if left_s > 0 else self._waiting.get_nowait()
 
