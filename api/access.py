@@ -7,7 +7,7 @@ from anyio import to_thread
 from api.auditing import Trail
 from core.records.company import Namespace
 from core.records.grants import Principal
-from core.runtime import Tenant
+from core.tenant import Tenant
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,8 @@ from starlette.middleware.cors import CORSMiddleware
 
 from api import problems, requestids
 from api.bodies import BodyLimit
-from api.checkups import Checkups
 from api.delivery import Delivery
 from api.guard import Guard
-from api.guardedroute import require_guarded
 from api.heads import HeadLimit
 from api.links import add_links
 from api.metrics import Metrics
@@ -24,6 +22,7 @@ from api.observing import Observed
 from api.paths import ExactSegments
 from api.proxies import TrustedProxies
 from api.rates import RATE_FIELDS
+from api.roles import Role, include
 from api.routes import (
     admin,
     audit,
@@ -39,6 +38,7 @@ from api.routes import (
     writing,
 )
 from api.schemas import AddMemory
+from core.pipeline.checkups import Checkups
 from core.runtime import Runtime
 
 _DESCRIPTION: Final = """
@@ -48,11 +48,13 @@ Errors are RFC 9457 problem documents with a stable `code`. Times are RFC 3339.
 """
 
 
-def create_app(runtime: Runtime, *, anonymous_allowed: bool, ping_redis: Callable[[], bool]) -> FastAPI:
+def create_app(
+    runtime: Runtime, *, anonymous_allowed: bool, ping_redis: Callable[[], bool], role: Role = Role.ALL
+) -> FastAPI:
     """Return the application over an open runtime.
 
     ``anonymous_allowed`` says that calls without a key may come in, which only a loopback server may grant;
-    ``ping_redis`` says whether Redis answers.
+    ``ping_redis`` says whether Redis answers; ``role`` which routes are served.
     """
 
     @asynccontextmanager
@@ -73,8 +75,9 @@ def create_app(runtime: Runtime, *, anonymous_allowed: bool, ping_redis: Callabl
     )
     app.state.runtime = runtime
     app.state.version = app.version
+    app.state.role = role
     app.state.started = time.monotonic()
-    app.state.checkups = Checkups(runtime, ping_redis)
+    app.state.checkups = Checkups(runtime.control, runtime.settings, ping_redis)
     app.state.metrics = Metrics(runtime)
     app.state.delivery = Delivery()
     app.state.guard = Guard(runtime, anonymous_allowed=anonymous_allowed)
@@ -109,12 +112,12 @@ def create_app(runtime: Runtime, *, anonymous_allowed: bool, ping_redis: Callabl
         companies,
     )
     for module in modules:
-        app.include_router(require_guarded(module.router))
-    _complete_openapi(app)
+        include(app, module.router, role)
+    _complete_openapi(app, role)
     return app
 
 
-def _complete_openapi(app: FastAPI) -> None:
+def _complete_openapi(app: FastAPI, role: Role) -> None:
     """Add the schemas that routes refer to by name, how to authenticate, and what may follow upon what."""
     generated: dict[str, Any] = app.openapi()
     components = generated.setdefault("components", {})
@@ -128,5 +131,6 @@ def _complete_openapi(app: FastAPI) -> None:
         "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
     }
     generated["security"] = [{"bearer": []}, {"apiKey": []}, {}]
-    add_links(generated)
+    if role is not Role.QUERY:  # a search leads nowhere
+        add_links(generated)
     app.openapi_schema = generated

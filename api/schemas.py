@@ -237,6 +237,7 @@ class Health(BaseModel):
 
     status: Literal["healthy", "degraded", "unready"] = Field(description="degraded: everything is answered yet")
     version: str
+    role: Literal["all", "no-search", "query"] = Field(description="Which routes this process serves.")
     uptime_seconds: float
     authentication: Literal["keys", "none"]
     problems: list[str] = Field(description="Each a code of docs/errors.md, a colon, and what it means.")

@@ -7,7 +7,8 @@ from anyio import CapacityLimiter, to_thread
 from cachetools import TTLCache
 
 from core.errors import OstrakaError
-from core.runtime import Runtime, Tenant
+from core.runtime import Runtime
+from core.tenant import Tenant
 
 _REFUSAL_S: Final = 1.0  # a company that cannot be opened is not tried at each request
 _REFUSALS_MAX: Final = 10_000

@@ -13,7 +13,7 @@ from typing import Final
 import orjson
 
 from benchmarks.server import child_environment
-from core.runtime import open_embedder
+from core.embedding.opening import open_embedder
 from core.settings import load_settings
 
 _WARM_UP_TEXTS: Final = 256

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.options import settings_of
-from cli.private_redis import ping, private_socket
+from cli.private_redis import private_socket
 from core.audit.verification import verify_log
 from core.embedding.fingerprint import fingerprint_of
 from core.embedding.importing import find_spec
@@ -25,6 +25,7 @@ from core.records.control import ControlStore, open_control
 from core.records.ledger import PLACES, Balance, audit_ledger, public_ids, total
 from core.redisurl import redis_url_of
 from core.settings import Settings
+from workers.broker import ping
 
 _WIDTH_IN_PIPES: Final = 400  # nothing is folded there
 _NAMESPACES_SHOWN: Final = 50

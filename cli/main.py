@@ -7,7 +7,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,9 @@ from cli import audit, backup, companies, deletions, failures, freeze, keys, mod
 from cli.options import Config, Data, Host, Port, settings_of
 from cli.secrecy import take_secrets
 from core.errors import OstrakaError
+
+if TYPE_CHECKING:
+    from api.roles import Role
 
 app = typer.Typer(name="ostraka", help="Self-hosted, encrypted memory for AI agents.", no_args_is_help=True)
 app.add_typer(companies.app, name="companies")
@@ -54,14 +57,34 @@ def api(
     data: Data = None,
     host: Host = None,
     port: Port = None,
+    search: Annotated[bool, typer.Option("--search/--no-search", help="Serve searches, too.")] = True,
 ) -> None:
-    """Run the API and the query service; workers and Redis run elsewhere."""
-    from cli.serving import run_api  # noqa: PLC0415
+    """Run the API; workers and Redis run elsewhere."""
+    from api.roles import Role  # noqa: PLC0415 - other commands need no web server
+
+    _run_api(config, data, host, port, Role.ALL if search else Role.NO_SEARCH)
+
+
+@app.command()
+def query(
+    config: Config = None,
+    data: Data = None,
+    host: Host = None,
+    port: Port = None,
+) -> None:
+    """Run the query service: searches, health and metrics alone."""
+    from api.roles import Role  # noqa: PLC0415 - other commands need no web server
+
+    _run_api(config, data, host, port, Role.QUERY)
+
+
+def _run_api(config: Path | None, data: Path | None, host: str | None, port: int | None, role: "Role") -> None:
+    from cli.serving import run_api  # noqa: PLC0415 - other commands need no web server
 
     secrets = take_secrets()
     settings = settings_of(config, data, host=host, port=port)
     models.prepare(settings)
-    run_api(settings, secrets)
+    run_api(settings, secrets, role)
 
 
 @app.command()
@@ -81,6 +104,31 @@ def worker(
     _yield_to_others(nice)
     secrets = take_secrets()  # from here on, our niceness is out of our reach
     run_worker(settings_of(config, data), names, {**os.environ, **secrets})
+
+
+@app.command()
+def scheduler(config: Config = None, data: Data = None) -> None:
+    """Ring for forgotten work of every company; the workers do it."""
+    from workers.scheduler import run_scheduler  # noqa: PLC0415 - other commands need no queue
+
+    secrets = take_secrets()
+    run_scheduler(settings_of(config, data), {**os.environ, **secrets})
+
+
+@app.command()
+def flower(
+    config: Config = None,
+    data: Data = None,
+    host: Host = None,
+    port: Port = None,
+) -> None:
+    """Show Celery's tasks on a page, read-only; by default on 127.0.0.1:5555."""
+    from api.addresses import is_loopback  # noqa: PLC0415 - other commands need no web server
+    from workers.flower import run_flower  # noqa: PLC0415
+
+    take_secrets()
+    settings = settings_of(config, data, "flower", host=host, port=port)
+    run_flower(settings, loopback=is_loopback(settings.flower.host))
 
 
 @app.command()

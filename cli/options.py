@@ -17,10 +17,10 @@ Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a fre
 Data = Annotated[Path | None, typer.Option("--data", help="Data directory. Default: ostraka-data.")]
 
 
-def settings_of(config: Path | None, data: Path | None, **server: Any) -> Settings:
-    """Load the settings under the flags given, and configure the logs by them."""
-    given = {name: value for name, value in server.items() if value is not None}
-    overrides: dict[str, Any] = {"server": given} if given else {}
+def settings_of(config: Path | None, data: Path | None, section: str = "server", **flags: Any) -> Settings:
+    """Load the settings under the flags given, which are of one section, and configure the logs by them."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    overrides: dict[str, Any] = {section: given} if given else {}
     if data is not None:
         overrides["storage"] = {"path": data}
     settings = load_settings(config, overrides)

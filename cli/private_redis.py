@@ -7,11 +7,10 @@ import time
 from pathlib import Path
 from typing import Final
 
-import redis
-
 from cli.supervisor import Supervisor
 from core.errors import ConfigurationError
 from core.settings import ENV_PREFIX
+from workers.broker import ping
 
 _SOCKET_PATH_BYTES_MAX: Final = 100  # the kernel's limit is 108
 _START_S: Final = 10.0
@@ -42,16 +41,6 @@ def start_private_redis(supervisor: Supervisor, run_directory: Path) -> str:
             raise ConfigurationError(f"the private Redis did not start on {socket}; its messages are above")
         time.sleep(0.02)
     return url
-
-
-def ping(celery_url: str) -> bool:
-    """Say whether the Redis of a Celery URL answers within a second."""
-    url = celery_url.replace("redis+socket://", "unix://", 1)
-    try:
-        with redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1) as client:
-            return bool(client.ping())
-    except (redis.RedisError, OSError):
-        return False
 
 
 def private_socket(run_directory: Path) -> Path | None:

@@ -18,7 +18,8 @@ from filelock import FileLock, Timeout
 from api.addresses import is_loopback
 from api.app import create_app
 from api.connections import BoundedConnection
-from cli.private_redis import ping, start_private_redis
+from api.roles import Role
+from cli.private_redis import start_private_redis
 from cli.stopping import StopSignals
 from cli.supervisor import Supervisor
 from cli.tls import Certificate
@@ -30,6 +31,7 @@ from core.runtime import Runtime
 from core.settings import ENV_CONFIG, Settings
 from core.shards.cache import ShardCache
 from workers.app import create_celery, publisher
+from workers.broker import ping
 
 log = structlog.get_logger()
 
@@ -42,32 +44,33 @@ _HSTS: Final = ("strict-transport-security", "max-age=31536000")  # a year, as b
 _WORKER_NICENESS: Final = "10"  # searches come before backfills where both share the cores
 
 
-def run_api(settings: Settings, secrets: Mapping[str, str]) -> None:
-    """Serve the API and the query service until SIGTERM or SIGINT. Raises ``ConfigurationError``.
+def run_api(settings: Settings, secrets: Mapping[str, str], role: Role) -> None:
+    """Serve the routes of a role until SIGTERM or SIGINT. Raises ``ConfigurationError``.
 
     ``secrets`` are variables that were taken out of the environment.
     """
     if not settings.queue.redis_url:
         raise ConfigurationError("[queue] redis_url: is not set; name the Redis that the workers use")
-    _serve_api(settings, secrets, StopSignals())
+    _serve_api(settings, secrets, StopSignals(), role)
 
 
-def _serve_api(settings: Settings, secrets: Mapping[str, str], stop: StopSignals) -> None:
+def _serve_api(settings: Settings, secrets: Mapping[str, str], stop: StopSignals, role: Role = Role.ALL) -> None:
     with ExitStack() as stack:
         certificate = _certificate(settings, stack)
         listener = stack.enter_context(_listen(settings))
         redis_url = redis_url_of(settings.queue)
         celery = create_celery(redis_url)
-        runtime = Runtime(settings, publisher(celery), {**os.environ, **secrets})
+        embeds = role is not Role.NO_SEARCH
+        runtime = Runtime(settings, publisher(celery), {**os.environ, **secrets}, embeds=embeds)
         stack.callback(runtime.close)
         runtime.refuse_other_models()
         anonymous = _anonymous_allowed(settings, runtime)
-        app = create_app(runtime, anonymous_allowed=anonymous, ping_redis=lambda: ping(redis_url))
+        app = create_app(runtime, anonymous_allowed=anonymous, ping_redis=partial(ping, redis_url), role=role)
         host, port = listener.getsockname()[:2]
         listener.listen(_BACKLOG)  # before we say so: a caller that reads the line may come at once
         scheme = "https" if certificate else "http"
         url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-        log.info("listening", url=url, docs=f"{url}/docs")
+        log.info("listening", url=url, docs=f"{url}/docs", role=role)
         gc.freeze()  # what start-up made lives for ever: collections need not walk it
         gc.set_threshold(_GC_OBJECTS, 20, 20)
         sys.setswitchinterval(_SWITCH_INTERVAL_S)

@@ -4,17 +4,13 @@ import random
 import shutil
 import threading
 from collections.abc import Callable, Mapping
-from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 
 from core.audit.auditor import Auditor
 from core.embedding.cpu import available_cores
-from core.embedding.importing import find_spec
-from core.embedding.models import default_models_dir, ensure_model
-from core.embedding.runtime import Embedder
+from core.embedding.opening import name_embedder, open_embedder
 from core.errors import ConfigurationError, Frozen, NotFound, OstrakaError
 from core.observing.observer import Observer
 from core.pipeline.admission import Admission, quota_of
@@ -41,23 +37,8 @@ from core.settings import Settings
 from core.shards.blobs import LocalBlobs
 from core.shards.builder import GraphSettings
 from core.shards.cache import ShardCache
+from core.tenant import Tenant
 from core.vectors import VectorSpace
-
-
-@dataclass(frozen=True)
-class Tenant:
-    """Everything a process uses for one company."""
-
-    records: CompanyRecords
-    committer: GroupCommitter
-    admission: Admission
-    query: QueryService
-    embed: EmbedStage
-    index: IndexStage
-    reconciler: Reconciler
-    snapshots: SnapshotStore
-    space: VectorSpace
-    ring: Callable[[AbstractSet[Lane]], None]
 
 
 class Runtime:
@@ -69,10 +50,14 @@ class Runtime:
         publish: Callable[[str, str], None],
         environment: Mapping[str, str] | None = None,
         observer: Observer | None = None,
+        *,
+        embeds: bool = True,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
-        """Open everything that every role needs. Raises ``ConfigurationError`` naming what must change.
+        """Open everything that a role needs. Raises ``ConfigurationError`` naming what must change.
 
-        ``environment`` is where a source of keys looks for secrets, by default the process's own.
+        ``environment`` is where a source of keys looks for secrets, by default the process's own. Where nothing
+        ``embeds``, no model is loaded. ``beat()`` is called as work comes forward, by the thread that does it.
         """
         self.settings = settings
         self.observer = observer or Observer()
@@ -80,9 +65,10 @@ class Runtime:
         self.cache = ShardCache(
             settings.cache.path, self.control.root, settings.cache.bytes_max, allow_disk=settings.cache.allow_disk
         )
-        self.embedder = open_embedder(settings)
+        self.embedder = open_embedder(settings) if embeds else name_embedder(settings)
         self.doorbell = Doorbell(publish)
         self.stopping = threading.Event()  # once set, drains finish what they have in hand, or hand it back
+        self._beat = beat
         self._gate = Gate()
         self._cache_sweep = CacheSweep(
             self.cache, lambda: [self.control.records(company_id) for company_id in self.control.company_ids()]
@@ -172,6 +158,15 @@ class Runtime:
         if forgotten_work(self.control.records(company_id), queue):
             self.work(queue, company_id)
 
+    def _told_to_stop(self) -> bool:
+        """Say whether to stop. It is asked between two pieces of work, so that the last one is done."""
+        self._beat()
+        return self.stopping.is_set()
+
+    def _embedded(self, company_id: str) -> None:
+        self._beat()
+        self.doorbell.ring(INDEX, company_id)
+
     def _rests(self, company_id: str) -> bool:
         """Say whether what a company wrote is left as it is: it is suspended, or was deleted."""
         try:
@@ -205,7 +200,7 @@ class Runtime:
         blobs = LocalBlobs(records.folder / "shards")
         ring_maintenance = partial(self.doorbell.ring, MAINTAIN, company_id)
         repair = Repair(
-            records, blobs, self.cache, self.embedder.dim, ring=ring_maintenance, stopping=self.stopping.is_set
+            records, blobs, self.cache, self.embedder.dim, ring=ring_maintenance, stopping=self._told_to_stop
         )
         snapshots = SnapshotStore(repair.open, records.check, self.cache)
         retrieval = self.settings.retrieval
@@ -226,7 +221,7 @@ class Runtime:
             self.cache,
             self.embedder,
             graph,
-            self.stopping.is_set,
+            self._told_to_stop,
             flush_lease_s=self.settings.queue.lease_s,
             attempts_max=self.settings.queue.attempts_max,
             observer=self.observer,
@@ -244,11 +239,11 @@ class Runtime:
                 index,
                 repair,
                 PurgeWatch(records, blobs),
-                Resealing(records, ring_maintenance, self.stopping.is_set),
+                Resealing(records, ring_maintenance, self._told_to_stop),
                 end_rotation=partial(end_company_rotation, self.control, company_id),
                 anchor=lambda: self.control.anchor(company_id),
                 sweep_cache=self._cache_sweep.look,
-                stopping=self.stopping.is_set,
+                stopping=self._told_to_stop,
                 lease_s=self.settings.queue.lease_s,
             ),
             snapshots=snapshots,
@@ -277,19 +272,9 @@ class Runtime:
             records,
             self.embedder,
             settings,
-            on_embedded=lambda _: self.doorbell.ring(INDEX, company_id),
+            on_embedded=lambda _: self._embedded(company_id),
             suspecting=self._suspecting,
             rng=random.Random(),  # noqa: S311 - spreads load, guards nothing
             stopping=lambda: self.stopping.is_set() or self._rests(company_id),
             observer=self.observer,
         )
-
-
-def open_embedder(settings: Settings) -> Embedder:
-    """Open the configured model, obtaining it first if need be. Raises ``ConfigurationError``."""
-    embeddings = settings.embeddings
-    models = default_models_dir()
-    folder = ensure_model(find_spec(embeddings.model, models), models)
-    return Embedder(
-        folder, precision=embeddings.precision, device=embeddings.device, threads=embeddings.threads or None
-    )

@@ -147,6 +147,25 @@ class Queue(Section):
         return self
 
 
+class Worker(Section):
+    """Workers, and the scheduler that rings for them."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="address of a worker's or scheduler's health and metrics")
+    port: int = Field(0, ge=0, le=65_535, description="TCP port of health and metrics; 0: none")
+    watch: bool = Field(True, description="look for forgotten work, besides any scheduler")
+    hung_s: float = Field(
+        1_800.0, ge=1, le=86_400, description="time without progress after which a worker is not alive"
+    )
+
+
+class Flower(Section):
+    """The page on which Celery's tasks are seen."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="address that `ostraka flower` listens on")
+    port: int = Field(5555, ge=0, le=65_535, description="its TCP port; 0 picks a free one")
+    users_file: Path | None = Field(None, description="file with a `user:password` a line, mode 0600")
+
+
 class Cache(Section):
     """Opened shards, in RAM-backed tmpfs."""
 
@@ -177,6 +196,8 @@ class Settings(BaseSettings):
     retrieval: Retrieval = Retrieval()
     embeddings: Embeddings = Embeddings()
     queue: Queue = Queue()
+    worker: Worker = Worker()
+    flower: Flower = Flower()
     cache: Cache = Cache()
     auth: Auth = Auth()
 

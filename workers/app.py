@@ -6,18 +6,12 @@ matters, and results are never stored.
 
 from collections.abc import Callable
 
-import redis
-import structlog
 from celery import Celery
 from kombu.entity import Exchange, Queue
 
-from core.errors import ConfigurationError
 from core.pipeline.doorbell import QUEUES, TASK_NAMES
 
-log = structlog.get_logger()
-
 _PUBLISH_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
-_ANSWER_S = 2.0
 
 
 def create_celery(redis_url: str) -> Celery:
@@ -42,21 +36,6 @@ def create_celery(redis_url: str) -> Celery:
         enable_utc=True,
     )
     return app
-
-
-def refuse_wrong_credentials(redis_url: str) -> None:
-    """Raise ``ConfigurationError`` when Redis answers, but not to us. One that is away may come later."""
-    url = redis_url.replace("redis+socket://", "unix://", 1)
-    try:
-        with redis.Redis.from_url(url, socket_timeout=_ANSWER_S, socket_connect_timeout=_ANSWER_S) as client:
-            client.ping()
-    except redis.AuthenticationError:
-        raise ConfigurationError(
-            "[queue] redis_url: Redis refuses the user or the password; write redis://USER:PASSWORD@HOST:PORT/0, "
-            "or the password into the file that redis_password_file names"
-        ) from None
-    except (redis.RedisError, OSError) as error:
-        log.warning("redis_away", error=type(error).__name__, meaning="work is found by looking until it is back")
 
 
 def publisher(app: Celery) -> Callable[[str, str], None]:

@@ -8,19 +8,23 @@ from celery import Celery
 from core.errors import NotFound, OstrakaError
 from core.pipeline.doorbell import QUEUES, TASK_NAMES
 from core.runtime import Runtime
+from workers.pulse import Pulse
 
 log = structlog.get_logger()
 
 
-def register_tasks(app: Celery, runtime: Runtime) -> None:
+def register_tasks(app: Celery, runtime: Runtime, pulse: Pulse) -> None:
     """Register a task for each queue. A task that fails leaves its work in the ledger, where it is found again."""
     for queue in QUEUES:
-        app.task(name=TASK_NAMES[queue], ignore_result=True)(_worker_of(runtime, queue))
+        app.task(name=TASK_NAMES[queue], ignore_result=True)(_worker_of(runtime, queue, pulse))
 
 
-def _worker_of(runtime: Runtime, queue: str) -> Callable[[str], None]:
+def _worker_of(runtime: Runtime, queue: str, pulse: Pulse) -> Callable[[str], None]:
+    silent_s_max = runtime.settings.worker.hung_s
+
     def work(company: str) -> None:
-        perform(runtime, queue, company)
+        with pulse.watched(f"task-{queue}", silent_s_max):
+            perform(runtime, queue, company)
 
     return work
 

@@ -6,25 +6,37 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Final
 
 from celery.exceptions import SecurityWarning
 from celery.signals import worker_shutting_down
+from prometheus_client import generate_latest
 
 from core.errors import ConfigurationError
-from core.pipeline.doorbell import QUEUES
+from core.observing.exposition import Exposition
+from core.pipeline.checkups import Checkups
+from core.pipeline.doorbell import MAINTAIN, QUEUES
 from core.redisurl import redis_url_of
 from core.runtime import Runtime
 from core.settings import Settings
-from workers.app import create_celery, publisher, refuse_wrong_credentials
+from workers.app import create_celery, publisher
+from workers.broker import ping, refuse_wrong_credentials
+from workers.consumer import BeatingConsumer
+from workers.listener import listening
+from workers.metrics import LoopFigures, registry_of
+from workers.pulse import Pulse
 from workers.tasks import register_tasks
-from workers.watch import Watch
+from workers.watch import Looker, Watch
 
 # A ring that finds a drain under way returns at once, so threads beyond one per queue only take such rings.
 _THREADS = 2 * len(QUEUES)
 # The model's threads come back for the next text every few milliseconds; a thread that builds a shard must let them in.
 _SWITCH_INTERVAL_S = 0.0005
-_STOP_S = 20.0  # less than the supervisor's patience
+STOP_S: Final = 20.0  # less than the supervisor's patience
+# A Redis that hangs holds the consumer up for as long as its socket waits, a few times over.
+_CONSUMER_SILENT_S: Final = 120.0
 
 
 def run_worker(settings: Settings, queues: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -38,13 +50,15 @@ def run_worker(settings: Settings, queues: Sequence[str], environment: Mapping[s
     redis_url = redis_url_of(settings.queue)
     refuse_wrong_credentials(redis_url)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    pulse = Pulse()
     app = create_celery(redis_url)
-    runtime = Runtime(settings, publisher(app), environment)
+    app.conf.worker_consumer = partial(BeatingConsumer, beat=pulse.beat)
+    runtime = Runtime(settings, publisher(app), environment, beat=pulse.beat)
 
     def stop(**_: object) -> None:
         runtime.stopping.set()
         # Celery can wait for a Redis that is gone; claims that are cut off run out and are taken over.
-        last_resort = threading.Timer(_STOP_S, os._exit, (1,))
+        last_resort = threading.Timer(STOP_S, os._exit, (1,))
         last_resort.daemon = True
         last_resort.start()
 
@@ -59,25 +73,55 @@ def run_worker(settings: Settings, queues: Sequence[str], environment: Mapping[s
     warnings.filterwarnings("ignore", category=SecurityWarning)
     try:
         runtime.refuse_other_models()
-        register_tasks(app, runtime)
-        watch = Watch(runtime, queues, settings.queue.reconcile_s, random.Random())  # noqa: S311 - spreads load
+        register_tasks(app, runtime, pulse)
+        watch = _watch(runtime, queues, pulse)
+        checkups = Checkups(runtime.control, settings, partial(ping, redis_url))
         try:
-            watch.start()
-            app.worker_main(
-                [
-                    "--quiet",
-                    "worker",
-                    "--pool=threads",
-                    f"--concurrency={_THREADS}",
-                    f"--queues={','.join(queues)}",
-                    "--loglevel=WARNING",
-                    "--without-gossip",
-                    "--without-mingle",
-                ]
-            )
+            with listening(settings.worker, pulse, checkups, _metrics_of(runtime, pulse)):
+                watch.start()
+                with pulse.watched("consumer", _CONSUMER_SILENT_S):
+                    app.worker_main(_arguments(queues))
             if not runtime.stopping.is_set():  # Celery gave up by itself: whoever watches over us must start us again
                 raise SystemExit(1)
         finally:
             watch.stop()
     finally:
         runtime.close()
+
+
+class _Rest:
+    """What is left to a worker that looks for no forgotten work: companies that leave, which no scheduler sees to."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.control = runtime.control
+        self.finish_departures = runtime.finish_departures
+
+    def catch_up(self, queue: str, company_id: str) -> None:
+        """Leave it to the scheduler's ring."""
+
+
+def _watch(runtime: Runtime, queues: Sequence[str], pulse: Pulse) -> Watch:
+    settings = runtime.settings
+    looker: Looker = runtime
+    if not settings.worker.watch:
+        looker, queues = _Rest(runtime), [queue for queue in queues if queue == MAINTAIN]
+    rng = random.Random()  # noqa: S311 - spreads load
+    return Watch(looker, queues, settings.queue.reconcile_s, rng, pulse, settings.worker.hung_s)
+
+
+def _metrics_of(runtime: Runtime, pulse: Pulse) -> Callable[[], bytes]:
+    exposition, loops = Exposition(runtime), registry_of(LoopFigures(pulse))
+    return lambda: exposition.of_worker() + bytes(generate_latest(loops))
+
+
+def _arguments(queues: Sequence[str]) -> list[str]:
+    return [
+        "--quiet",
+        "worker",
+        "--pool=threads",
+        f"--concurrency={_THREADS}",
+        f"--queues={','.join(queues)}",
+        "--loglevel=WARNING",
+        "--without-gossip",
+        "--without-mingle",
+    ]

@@ -7,12 +7,12 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
 from api.answers import answer
-from api.checkups import Checkup
 from api.guardedroute import GuardedRoute
 from api.problems import documented, problem
 from api.routes.dependencies import Caller
 from api.schemas import Health
 from core.errors import Forbidden
+from core.pipeline.checkups import Checkup
 from core.pipeline.readiness import status_of
 
 router = APIRouter(tags=["server"], route_class=GuardedRoute)
@@ -28,6 +28,7 @@ async def health(request: Request) -> Response:
         {
             "status": status_of(checkup.reasons),
             "version": state.version,
+            "role": state.role,
             "uptime_seconds": time.monotonic() - state.started,
             "authentication": "keys" if keys else "none",
             "problems": [f"{reason.code}: {reason.detail}" for reason in checkup.reasons],

@@ -41,7 +41,7 @@ from core.records.deletion import delete_memory
 from core.records.reading import MemoryView, get_memory
 from core.records.tables import Lane
 from core.records.writes import Accepted, Idempotency, WriteRequest, find_repeat
-from core.runtime import Tenant
+from core.tenant import Tenant
 
 router = APIRouter(prefix="/v1", tags=["memory"], route_class=GuardedRoute)
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -48,8 +49,11 @@ class Embedder:
         precision: Precision = "int8",
         device: Device = "cpu",
         threads: int | None = None,
+        load: bool = True,
     ) -> None:
         """Open the model in ``folder``, its files checked against its manifest first.
+
+        With ``load`` false its graph is loaded at the first text: a process that never has one saves the memory.
 
         Raises ``ConfigurationError`` when the folder, the precision or the device is not to be had, and
         ``IntegrityError`` when a file is not the one that was installed.
@@ -63,9 +67,9 @@ class Embedder:
         self._alone = precision == "int8"
         self._batch_tokens = _BATCH_TOKENS[device]
         self._tokenizer = WindowTokenizer(folder / TOKENIZER_FILE, max_tokens=self.spec.max_tokens)
-        self._session = _open_session(folder / graph, precision, device)
-        self._inputs = [port.name for port in self._session.get_inputs()]
-        self._output = self._session.get_outputs()[0].name
+        self._open_session = partial(_open_session, folder / graph, precision, device)
+        if load:
+            self._session  # noqa: B018 - what cannot be loaded is refused at the start
         self._pool = WorkPool(threads or available_cores())
 
     def embed_passages(self, texts: Sequence[str], *, spread: bool = True) -> list[Vectors]:
@@ -93,6 +97,10 @@ class Embedder:
     def close(self) -> None:
         """Let running calls end and free the threads; further large calls raise ``RuntimeError``."""
         self._pool.close()
+
+    @cached_property
+    def _session(self) -> Any:
+        return self._open_session()
 
     def _embed(self, texts: Sequence[str], prefix: str, *, spread: bool) -> list[Vectors]:
         """Tokenise, run and put back in order; small calls never wait for the threads of large ones."""
@@ -131,8 +139,9 @@ class Embedder:
             ids[index, : len(row)] = row
             mask[index, : len(row)] = 1
         offered = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        feed = {name: offered[name] for name in self._inputs}
-        return pool(self._session.run([self._output], feed)[0], mask, self.spec.pooling)
+        feed = {port.name: offered[port.name] for port in self._session.get_inputs()}
+        output = self._session.get_outputs()[0].name
+        return pool(self._session.run([output], feed)[0], mask, self.spec.pooling)
 
 
 def _each_here(items: Iterable[Item], work: Callable[[Item], None]) -> None:

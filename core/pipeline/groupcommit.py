@@ -5,12 +5,12 @@ commit takes them all. A request that makes the shared transaction fail is found
 fails alone.
 """
 
+import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
-from queue import Empty, SimpleQueue
 
 from core import limits
 from core.clock import Clock
@@ -45,7 +45,7 @@ class GroupCommitter:
         self._observer = observer or Observer()
         self._closed = False
         self._closing = threading.Lock()  # nothing may be put behind the mark that ends the queue
-        self._waiting: SimpleQueue[Waiting | None] = SimpleQueue()
+        self._waiting: queue.Queue[Waiting | None] = queue.Queue(_QUEUE_REQUESTS_MAX)
         self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
         self._thread.start()
 
@@ -59,9 +59,12 @@ class GroupCommitter:
         with self._closing:
             if self._closed:
                 raise Unavailable("the server is stopping; send the write again", code="stopping")
-            if self._waiting.qsize() >= _QUEUE_REQUESTS_MAX:
-                raise Busy("too many writes are waiting for the disk; send them again, slower", code="store_busy")
-            self._waiting.put((request, future))
+            try:
+                self._waiting.put_nowait((request, future))
+            except queue.Full:
+                raise Busy(
+                    "too many writes are waiting for the disk; send them again, slower", code="store_busy"
+                ) from None
         return future
 
     def close(self) -> None:
@@ -94,7 +97,7 @@ class GroupCommitter:
         while True:
             try:
                 pair = self._next(until if len(batch) < expected else 0)
-            except Empty:
+            except queue.Empty:
                 return batch, None, False
             if pair is None:
                 return batch, None, True
@@ -104,7 +107,7 @@ class GroupCommitter:
             batch.append(pair)
 
     def _next(self, until: float) -> Waiting | None:
-        """Return the next in the queue, waiting for it until then. Raises ``Empty``."""
+        """Return the next in the queue, waiting for it until then. Raises ``queue.Empty``."""
         left_s = until - time.monotonic()
         return self._waiting.get(timeout=left_s) if left_s > 0 else self._waiting.get_nowait()
 

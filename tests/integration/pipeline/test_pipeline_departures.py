@@ -15,9 +15,10 @@ from core.records.lifecycle import change_terms
 from core.records.reading import get_job
 from core.records.tables import Lane, companies, company_keys, store
 from core.records.writes import WriteRequest
-from core.runtime import Runtime, Tenant
+from core.runtime import Runtime
 from core.search.request import Scope, SearchRequest
 from core.shards.cache import ShardCache
+from core.tenant import Tenant
 from tests.integration.processes import eventually
 
 

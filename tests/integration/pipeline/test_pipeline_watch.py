@@ -11,13 +11,14 @@ from core.records.reading import get_job
 from core.records.tables import Lane, company_keys
 from core.records.writes import WriteRequest
 from tests.integration.processes import eventually
+from workers.pulse import Pulse
 from workers.tasks import perform
 from workers.watch import Watch
 
 
 @pytest.fixture
 def watch(server, rng):
-    watch = Watch(server.runtime, (EMBED, INDEX), 0.02, rng)
+    watch = Watch(server.runtime, (EMBED, INDEX), 0.02, rng, Pulse(), 60)
     yield watch
     watch.stop()
 

@@ -2,12 +2,11 @@
 
 import asyncio
 import threading
-from types import SimpleNamespace
 
 import pytest
 
-from api import checkups
-from api.checkups import Checkups, _Question
+from core.pipeline import checkups
+from core.pipeline.checkups import Checkups, _Question
 
 
 @pytest.fixture
@@ -51,7 +50,7 @@ def test_all_who_ask_at_a_time_share_one_look(control, server_settings):
         return True
 
     async def ask():
-        made = Checkups(SimpleNamespace(control=control, settings=server_settings), ping)
+        made = Checkups(control, server_settings, ping)
         found = await asyncio.gather(*(made.latest() for _ in range(50)))
         assert all(each is found[0] for each in found)
         assert found[0].reasons == []
@@ -65,7 +64,7 @@ def test_a_redis_that_hangs_is_one_that_does_not_answer(control, server_settings
     monkeypatch.setattr(checkups, "_PATIENCE_S", 1.0)  # the store needs some of it
 
     async def ask():
-        made = Checkups(SimpleNamespace(control=control, settings=server_settings), lambda: go_on.wait(30))
+        made = Checkups(control, server_settings, lambda: go_on.wait(30))
         latest = await made.latest()
         assert [reason.code for reason in latest.reasons] == ["redis_unreachable"]
         go_on.set()

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from core.pipeline.readiness import Examiner, Facts, Reason, judge
-from core.runtime import Runtime
+from core.records.control import ControlStore
+from core.settings import Settings
 
 _TRUST_S: Final = 1.0
 _PATIENCE_S: Final = 3.0
@@ -32,12 +33,12 @@ class Checkup:
 class Checkups:
     """The latest checkup of a process."""
 
-    def __init__(self, runtime: Runtime, ping_redis: Callable[[], bool]) -> None:
+    def __init__(self, control: ControlStore, settings: Settings, ping_redis: Callable[[], bool]) -> None:
         """``ping_redis()`` says whether Redis answers; it need not be quick."""
-        self._stalled_s = runtime.settings.queue.stalled_s
-        self._free_bytes_min = runtime.settings.storage.free_bytes_min
+        self._stalled_s = settings.queue.stalled_s
+        self._free_bytes_min = settings.storage.free_bytes_min
         self._redis = _Question(ping_redis, otherwise=False)
-        self._stores = _Question(Examiner(runtime.control).examine, otherwise=Facts(store_answers=False))
+        self._stores = _Question(Examiner(control).examine, otherwise=Facts(store_answers=False))
         self._asking = asyncio.Lock()
         self._latest: tuple[float, Checkup] | None = None
 
