@@ -1,5 +1,6 @@
 """``ostraka doctor``: what is well with a data directory and what is not, whether a server runs on it or none does."""
 
+import os
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from core.pipeline.diagnosis import Finding, Verdict, attempt, found
 from core.records.company import CompanyRecords
 from core.records.control import ControlStore, open_control
 from core.records.ledger import PLACES, Balance, audit_ledger, public_ids, total
+from core.records.places import Place, open_place
 from core.redisurl import redis_url_of
 from core.settings import Settings
 from workers.broker import ping
@@ -62,13 +64,20 @@ def _examine(
     yield "", found("settings", "understood")
     root = settings.storage.path.absolute()
     yield "", attempt("cache", partial(_cache, settings))
-    if not (root / "control.db").is_file():
-        yield "", found("data directory", f"{root} holds no data; the first start makes some", failed=True)
+    try:
+        place = open_place(settings.storage, os.environ)
+        empty = place.revision("control") is None
+    except OstrakaError as error:
+        yield "", found("record store", error.message, failed=True)
+        return
+    if empty:
+        yield "", found("data directory", f"{place.where} holds no data; the first start makes some", failed=True)
         return
     yield "", attempt("data directory", partial(diagnosis.look_at_directory, root))
     yield "", attempt("disk", partial(diagnosis.look_at_disk, root, settings.storage.free_bytes_min))
     yield "", attempt("Redis", partial(_redis, settings, root))
-    schemas = [attempt("schema", look) for look in _schemas(root)]
+    schemas = [attempt("schema", look) for look in _schemas(place)]
+    place.close()
     yield from (("", finding) for finding in schemas)
     if any(finding.verdict is not Verdict.OK for finding in schemas):
         return  # to open the store would change its schema
@@ -89,12 +98,13 @@ def _examine(
         control.close()
 
 
-def _schemas(root: Path) -> Iterator[partial[Finding]]:
-    yield partial(diagnosis.look_at_schema, root / "control.db", "control")
-    if (root / "audit.db").is_file():
-        yield partial(diagnosis.look_at_schema, root / "audit.db", "audit")
-    for path in sorted((root / "companies").glob("*/records.db")):
-        yield partial(diagnosis.look_at_schema, path, "company")
+def _schemas(place: Place) -> Iterator[partial[Finding]]:
+    yield partial(diagnosis.look_at_schema, place, "control")
+    if place.revision("audit") is not None:
+        yield partial(diagnosis.look_at_schema, place, "audit")
+    for company in place.companies():
+        if place.revision("company", company) is not None:
+            yield partial(diagnosis.look_at_schema, place, "company", company)
 
 
 def _company(

@@ -1,4 +1,4 @@
-"""Keeping the master key inside the processes that need it: no core dumps, no variables, a pipe for the one child."""
+"""Keeping keys and passwords inside the processes that need them: no core dumps, no variables, a pipe for one child."""
 
 import ctypes
 import json
@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from typing import Final
 
 from core.crypto.keysource import SECRET_VARIABLES
+from core.databaseurl import ENV_PASSWORD, is_database_url, split_password
 from core.errors import ConfigurationError
-from core.settings import ENV_SECRETS
+from core.settings import ENV_DATABASE_URL, ENV_SECRETS
 
 _PR_SET_DUMPABLE: Final = 4
+_SECRETS: Final = (*SECRET_VARIABLES, ENV_PASSWORD)
 
 
 def take_secrets() -> dict[str, str]:
@@ -27,7 +29,8 @@ def take_secrets() -> dict[str, str]:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         _close_memory()
-    if found := {name: os.environ[name] for name in SECRET_VARIABLES if name in os.environ}:
+    _set_password_apart()
+    if found := {name: os.environ[name] for name in _SECRETS if name in os.environ}:
         _begin_anew(found)
     number = os.environ.pop(ENV_SECRETS, None)
     if number is None:
@@ -52,6 +55,19 @@ def handed_over(secrets: Mapping[str, str]) -> Iterator[tuple[tuple[int, ...], d
         yield (reading,), {ENV_SECRETS: str(reading)}
     finally:
         os.close(reading)
+
+
+def _set_password_apart() -> None:
+    """Take the password of the database out of its address, which everybody may see."""
+    url = os.environ.get(ENV_DATABASE_URL, "")
+    if not is_database_url(url):
+        return
+    bare, password = split_password(url)
+    if password is None:
+        return
+    if ENV_PASSWORD in os.environ:
+        raise ConfigurationError(f"{ENV_DATABASE_URL} and {ENV_PASSWORD} both give a password; keep one of them")
+    os.environ |= {ENV_DATABASE_URL: bare, ENV_PASSWORD: password}
 
 
 def _close_memory() -> None:

@@ -12,6 +12,7 @@
     ├── Busy                try again later; carries ``retry_after_s``
     ├── Unavailable         a part we need is down: try again, or call the operator
     │   ├── KeyUnusable     … or a key does not open: nothing is known of what it sealed
+    │   ├── Interrupted     … or the record store broke off before anything was committed
     │   ├── Frozen          … or the operator copies the data; carries ``retry_after_s``
     │   └── DiskFull        … or there is no room for more; carries ``retry_after_s``
     ├── ConfigurationError  the operator must change a setting or a file
@@ -105,6 +106,12 @@ class KeyUnusable(Unavailable):
     """A key cannot be had or does not open. What it sealed may be sound: it must not be called broken."""
 
     code = "key_unusable"
+
+
+class Interrupted(Unavailable):
+    """The record store broke a transaction off, for no fault of it: nothing was committed, doing it anew may work."""
+
+    code = "store_unavailable"
 
 
 class Frozen(Unavailable):

@@ -27,11 +27,13 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from core.databaseurl import is_database_url, split_password
 from core.errors import ConfigurationError
 
 ENV_PREFIX = "OSTRAKA_"
 # Read elsewhere on purpose: the key must not linger in a settings object, the model folder is the machine's.
 ENV_CONFIG = "OSTRAKA_CONFIG"
+ENV_DATABASE_URL = "OSTRAKA_STORAGE__DATABASE_URL"
 ENV_SECRETS = "OSTRAKA_SECRETS_FD"  # internal: the pipe in which `serve` hands its worker the secrets
 ENV_OUTSIDE_SETTINGS = frozenset(
     {"OSTRAKA_ENCRYPTION_KEY", "OSTRAKA_ENCRYPTION_KEY_NEXT", "OSTRAKA_MODELS_DIR", ENV_CONFIG, ENV_SECRETS}
@@ -56,6 +58,12 @@ def _some(network: IPvAnyNetwork) -> IPvAnyNetwork:
     if network.prefixlen == 0:
         raise ValueError(f"{network} is every address; name the proxies")
     return network
+
+
+def _of_postgres(url: str) -> str:
+    if url and not is_database_url(url):
+        raise ValueError("is no address of PostgreSQL; write postgresql://user@host/database")
+    return url
 
 
 class Section(BaseModel):
@@ -92,6 +100,11 @@ class Storage(Section):
     key_file: Path | None = Field(None, description="file with the master key (base64, 32 bytes), mode 0600")
     key_source: str = Field("", description="plugin that holds the master key, such as `vault`")
     key_source_options: dict[str, str] = Field({}, description="what that plugin wants to know; nothing secret")
+    database_url: Annotated[str, AfterValidator(_of_postgres)] = Field(
+        "", repr=False, description="postgresql://user@host/db; empty: SQLite files in `path`"
+    )
+    database_password_file: Path | None = Field(None, description="file with that user's password, mode 0600")
+    database_connections: int = Field(40, ge=4, le=1_000, description="connections a process may open to PostgreSQL")
     purge_s: float = Field(
         3_600.0, ge=1, le=2_592_000, description="deleted memories leave the index files within this"
     )
@@ -236,7 +249,9 @@ def load_settings(config: Path | None = None, overrides: dict[str, Any] | None =
             return (init_settings, env_settings, toml)
 
     try:
-        return Layered(**(overrides or {}))
+        settings = Layered(**(overrides or {}))
+        _refuse_written_password(settings)
+        return settings
     except ValidationError as error:
         raise ConfigurationError(_explain(error)) from None
     except ValueError as error:  # TOML syntax, or a variable that is not JSON where JSON is needed
@@ -254,6 +269,15 @@ def _refuse_unknown_variables() -> None:
             raise ConfigurationError(
                 f"{name}: there is no such setting; correct the name (OSTRAKA_SECTION__NAME) or unset it"
             )
+
+
+def _refuse_written_password(settings: Settings) -> None:
+    """Raise ``ConfigurationError`` when the settings file holds a password: others may read it."""
+    url = settings.storage.database_url
+    if url != os.environ.get(ENV_DATABASE_URL) and split_password(url)[1]:
+        raise ConfigurationError(
+            f"[storage] database_url: holds a password; give it in {ENV_DATABASE_URL}, or in database_password_file"
+        )
 
 
 def _explain(error: ValidationError) -> str:

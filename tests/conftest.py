@@ -14,6 +14,7 @@ from core.embedding.models import default_models_dir, ensure_model
 from core.embedding.runtime import Embedder
 from core.records.control import ControlStore, open_control
 from core.settings import Settings, load_settings
+from tests.postgres_server import PostgresServer
 
 SEED = int(os.environ.get("OSTRAKA_TEST_SEED", "20261122"))
 
@@ -50,6 +51,27 @@ def _private_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     yield
     structlog.reset_defaults()  # a command run in this process may have sent the logs to a stream that is closed now
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One server for all tests of a process; each takes a database of its own."""
+    server = PostgresServer()
+    yield server
+    server.discard()
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """The address of an empty database."""
+    url = postgres.new_database()
+    yield url
+    postgres.drop(url)
+
+
+@pytest.fixture
+def postgres_settings(tmp_path: Path, postgres_url: str) -> Settings:
+    return load_settings(None, {"storage": {"path": str(tmp_path / "data"), "database_url": postgres_url}})
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
@@ -24,10 +23,10 @@ from core.crypto.keys import MasterKey
 from core.errors import IntegrityError, Unavailable
 from core.records.adoption import is_adopted
 from core.records.audittables import chain, entries
-from core.records.engine import Database, open_database
+from core.records.engine import Database
+from core.records.places import Place
 from core.records.tables import store
 
-FILE_NAME: Final = "audit.db"
 _PAGE_ROWS: Final = 2_000  # read for one page, however few of them are wanted
 _PRUNED_ROWS: Final = 5_000  # in one transaction
 _SEQ_BYTES: Final = 8
@@ -77,8 +76,7 @@ class Page:
 class AuditLog:
     """The log of one store. Any number of processes may append: the writer's lock keeps one chain."""
 
-    def __init__(self, path: Path, database: Database, control: _Control) -> None:
-        self.path = path
+    def __init__(self, database: Database, control: _Control) -> None:
         self.database = database
         self._control = control
 
@@ -243,10 +241,9 @@ class AuditLog:
         return _opened(self.key, sealed, "head")
 
 
-def open_audit_log(root: Path, control: _Control) -> AuditLog:
-    """Open the audit log of a data directory, made if it is not there. Raises ``ConfigurationError``."""
-    path = root / FILE_NAME
-    return AuditLog(path, open_database(path, "audit", control.clock), control)
+def open_audit_log(place: Place, control: _Control) -> AuditLog:
+    """Open the audit log of a server, made if it is not there. Raises ``ConfigurationError``, ``Unavailable``."""
+    return AuditLog(place.open("audit", control.clock), control)
 
 
 def new_log(master: MasterKey, store_id: str) -> tuple[AuditKey, dict[str, bytes]]:

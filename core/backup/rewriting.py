@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, select, update
 
-from core.backup.manifest import CONTROL_NAME
 from core.backup.reading import BackupReader
 from core.backup.restoring import unpack
 from core.crypto.keysource import HeldKey
@@ -21,7 +20,7 @@ from core.memory import NewMemory
 from core.records.adoption import adopt_earlier
 from core.records.company import CompanyRecords, Namespace
 from core.records.control import ControlStore
-from core.records.engine import open_database
+from core.records.places import FilePlace
 from core.records.rows import TABLE, open_content
 from core.records.tables import Lane, State, jobs, memories
 from core.records.workplace import workplace
@@ -43,10 +42,11 @@ def unpacked(backup: BackupReader, control: ControlStore) -> Iterator[ControlSto
     """Yield the store that a backup holds, without its shards, in a private folder of this server's data directory."""
     with workplace(control.root) as folder:
         unpack(backup, folder, with_shards=False)
-        database = open_database(folder / CONTROL_NAME, "control", control.clock)
+        place = FilePlace(folder)
+        database = place.open("control", control.clock)
         adopt_earlier(database, backup.master)
         held = HeldKey(backup.master, f"what opened {backup.header.backup}")
-        opened = ControlStore(database, backup.master, held, folder, control.clock, control.purge_s)
+        opened = ControlStore(place, database, backup.master, held, control.clock, control.purge_s)
         try:
             yield opened
         finally:

@@ -8,21 +8,19 @@
 What is left of its files after the first step cannot be opened; the others make sure that nothing is left.
 """
 
-import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import structlog
 from sqlalchemy import Connection, Row, select, update
 
-from core.durability import sync
-from core.errors import kind_of
+from core.errors import Unavailable, kind_of
 from core.records.control import ControlStore
 from core.records.erasure import settle_erased
+from core.records.folders import company_folder
 from core.records.lifecycle import destroy_company
 from core.records.tables import companies
 from core.shards.cache import ShardCache
@@ -110,10 +108,10 @@ def _remove_departed(control: ControlStore, cache: ShardCache) -> Sequence[str]:
 
     One that is marked as removed is looked at again: a process that was paused may have written into its folder since.
     """
-    folders = control.root / "companies"
+    there = set(control.place.companies())
     with control.database.read() as connection:
-        left = [row.id for row in _departed(connection) if row.removed_at is None or (folders / row.id).exists()]
-    gone = [company for company in left if _remove(folders / company, cache)]
+        left = [row.id for row in _departed(connection) if row.removed_at is None or row.id in there]
+    gone = [company for company in left if _remove(control, company, cache)]
     if gone:
         with control.database.write() as connection:
             connection.execute(
@@ -130,16 +128,13 @@ def _departed(connection: Connection) -> Sequence[Row[Any, Any]]:
     return connection.execute(select(*columns).where(companies.c.deleted_at.is_not(None))).all()
 
 
-def _remove(folder: Path, cache: ShardCache) -> bool:
-    """Remove a company's opened shards and its files; say whether they are gone."""
-    for blob in folder.glob("shards/*/*.shard"):
+def _remove(control: ControlStore, company: str, cache: ShardCache) -> bool:
+    """Remove a company's opened shards, its record store and its files; say whether they are gone."""
+    for blob in company_folder(control.root, company).glob("shards/*/*.shard"):
         cache.drop(blob.stem)
     try:
-        shutil.rmtree(folder)
-        sync(folder.parent)
-    except FileNotFoundError:
-        return not folder.exists()
-    except OSError as error:
-        log.error("company_not_removed", company=folder.name, error=type(error).__name__)
+        control.place.drop(company)
+    except (OSError, Unavailable) as error:
+        log.error("company_not_removed", company=company, error=kind_of(error))
         return False
     return True

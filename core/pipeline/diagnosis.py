@@ -8,7 +8,6 @@ import shutil
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -23,6 +22,7 @@ from core.records.company import CompanyRecords
 from core.records.control import ControlStore
 from core.records.keycheck import check_keys
 from core.records.ledger import Balance, public_ids
+from core.records.places import Place
 from core.records.schema import HEADS, Kind
 from core.records.shardlist import fingerprints
 from core.records.tables import Lane, State, namespaces, shards
@@ -93,12 +93,10 @@ def look_at_cache(path: Path, bytes_max: int, *, allow_disk: bool) -> Finding:
     return found("cache", detail, degraded=free < bytes_max // 8)
 
 
-def look_at_schema(path: Path, kind: Kind) -> Finding:
+def look_at_schema(place: Place, kind: Kind, company: str = "") -> Finding:
     """Judge whether this server can read a database without changing it first."""
     check, wanted = f"schema of {kind}", HEADS[kind]
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
-        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    version = row[0] if row else "none"
+    version = place.revision(kind, company) or "none"
     detail = wanted if version == wanted else f"{version}, this version of Ostraka has {wanted}"
     return found(check, detail, failed=version != wanted)
 

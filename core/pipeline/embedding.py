@@ -168,6 +168,7 @@ class EmbedStage:
             except Frozen:  # no work begins; what is in hand is finished
                 return None
             held.append(claim)
+            self._end_exhausted(claim)
             batch = self._open(claim)
             if batch.rows:
                 return batch
@@ -176,7 +177,7 @@ class EmbedStage:
 
     def _lease(self, lane: Lane, *, fresh_only: bool) -> Claim:
         now, rows_max = self._records.clock(), self._settings.batch_rows * _BATCHES[lane]
-        with self._observer.stage("claim"), self._records.database.write(synced=False) as connection:
+        with self._observer.stage("claim"), self._records.database.write(synced=False, shared=True) as connection:
             claim = claim_pending(
                 connection,
                 lane,
@@ -186,12 +187,13 @@ class EmbedStage:
                 attempts_max=self._settings.attempts_max,
                 fresh_only=fresh_only,
             )
-            fail_claimed(connection, claim.token, claim.exhausted, EXHAUSTED, now)
         self._observer.claimed(lane, len(claim.rows), rows_max, claim.taken_over)
-        if claim.exhausted:
-            log.error("rows_failed", reason=EXHAUSTED, rows=len(claim.exhausted))
-            self._observer.failed(EXHAUSTED, len(claim.exhausted))
         return claim
+
+    def _end_exhausted(self, claim: Claim) -> None:
+        if claim.exhausted:
+            with self._records.database.write(finishing=True, synced=False) as connection:
+                self._fail(connection, claim, claim.exhausted, EXHAUSTED)
 
     def _open(self, claim: Claim) -> Batch:
         batch = open_claim(self._records, claim)
@@ -207,7 +209,7 @@ class EmbedStage:
         refused = [row for row, found in zip(batch.rows, vectors, strict=True) if found is None]
         with (
             self._observer.stage("store", rows=len(batch.rows)),
-            self._records.database.write(finishing=True, synced=False) as connection,
+            self._records.database.write(finishing=True, synced=False, shared=not refused) as connection,
         ):
             unusable = unusable_among(connection, batch.namespaces, self._patience)
             sealed = [
@@ -289,7 +291,7 @@ class EmbedStage:
         """Give a claim back; when the store cannot be written, before this lane's next claim."""
         rows = [row.id for row in debt.claim.rows]
         try:
-            with self._records.database.write(finishing=True, synced=False) as connection:
+            with self._records.database.write(finishing=True, synced=False, shared=True) as connection:
                 release_claim(connection, debt.claim.token, rows, retry_at=debt.retry_at, counted=debt.counted)
         except (Unavailable, OSError):
             self._owed[lane].append(debt)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import structlog
-from filelock import FileLock, Timeout
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay, wait_exponential
 
 from core.errors import NotFound, Unavailable
@@ -95,11 +94,8 @@ def unfreeze(control: ControlStore) -> None:
 @contextmanager
 def _alone(control: ControlStore, drain_s: float) -> Iterator[None]:
     """Hold the right to freeze and unfreeze. Raises ``Unavailable`` when another process keeps it."""
-    try:
-        with FileLock(control.root / "freeze.lock", timeout=drain_s + _TAKE_HOLD_S):
-            yield
-    except Timeout:
-        raise Unavailable("another process is freezing the server; try again", code="store_busy") from None
+    with control.place.alone("freeze", drain_s + _TAKE_HOLD_S):
+        yield
 
 
 def _databases(control: ControlStore) -> list[Database]:

@@ -5,18 +5,19 @@ commit takes them all. A request that makes the shared transaction fail is found
 fails alone.
 """
 
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
+from functools import partial
+from queue import Empty, SimpleQueue
 
 from core import limits
 from core.clock import Clock
 from core.errors import Busy, KeyUnusable, OstrakaError, Unavailable
 from core.observing.observer import Observer
-from core.records.engine import Database
+from core.records.engine import Database, again
 from core.records.tables import Lane
 from core.records.writes import Accepted, WriteRequest, commit_writes
 
@@ -45,7 +46,7 @@ class GroupCommitter:
         self._observer = observer or Observer()
         self._closed = False
         self._closing = threading.Lock()  # nothing may be put behind the mark that ends the queue
-        self._waiting: queue.Queue[Waiting | None] = queue.Queue(_QUEUE_REQUESTS_MAX)
+        self._waiting: SimpleQueue[Waiting | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
         self._thread.start()
 
@@ -59,12 +60,9 @@ class GroupCommitter:
         with self._closing:
             if self._closed:
                 raise Unavailable("the server is stopping; send the write again", code="stopping")
-            try:
-                self._waiting.put_nowait((request, future))
-            except queue.Full:
-                raise Busy(
-                    "too many writes are waiting for the disk; send them again, slower", code="store_busy"
-                ) from None
+            if self._waiting.qsize() >= _QUEUE_REQUESTS_MAX:
+                raise Busy("too many writes are waiting for the disk; send them again, slower", code="store_busy")
+            self._waiting.put((request, future))
         return future
 
     def close(self) -> None:
@@ -97,7 +95,7 @@ class GroupCommitter:
         while True:
             try:
                 pair = self._next(until if len(batch) < expected else 0)
-            except queue.Empty:
+            except Empty:
                 return batch, None, False
             if pair is None:
                 return batch, None, True
@@ -107,14 +105,13 @@ class GroupCommitter:
             batch.append(pair)
 
     def _next(self, until: float) -> Waiting | None:
-        """Return the next in the queue, waiting for it until then. Raises ``queue.Empty``."""
+        """Return the next in the queue, waiting for it until then. Raises ``Empty``."""
         left_s = until - time.monotonic()
         return self._waiting.get(timeout=left_s) if left_s > 0 else self._waiting.get_nowait()
 
     def _commit(self, batch: Sequence[Waiting]) -> None:
         try:
-            with self._observer.stage("commit"), self._database.write() as connection:
-                answers = commit_writes(connection, [request for request, _ in batch], self._clock())
+            answers = again(partial(self._accept, [request for request, _ in batch]))
         except OstrakaError as error:
             if len(batch) > 1 and _is_ones_own(error):
                 for pair in batch:
@@ -132,6 +129,10 @@ class GroupCommitter:
             self._on_commit(lanes, any(item.embedding is not None for each in requests for item in each.items))
             for (_, future), answer in zip(batch, answers, strict=True):
                 future.set_result(answer)
+
+    def _accept(self, requests: Sequence[WriteRequest]) -> list[Accepted]:
+        with self._observer.stage("commit"), self._database.write() as connection:
+            return commit_writes(connection, requests, self._clock())
 
 
 def _is_ones_own(error: OstrakaError) -> bool:

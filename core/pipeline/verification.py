@@ -178,7 +178,7 @@ def _listed_elsewhere(control: ControlStore, company_id: str) -> set[str]:
 
 def _check_upgrades(records: CompanyRecords, receipt: Receipt) -> Finding:
     """Say whether a copy of the record store of before an upgrade may hold what was deleted."""
-    made = [path.stat().st_mtime_ns // 1_000 for path in records.folder.glob("records.db.before-*")]
+    made = [path.stat().st_mtime_ns // 1_000 for path in records.database.copies()]
     older = sum(at <= (receipt.finished_at or at) for at in made)
     detail = f"{older} made before: may hold it, sealed; remove what you do not need" if older else "none that holds it"
     return Finding("copies of before an upgrade", True, detail)

@@ -127,7 +127,10 @@ def release_claim(
 
 
 def finish_jobs(connection: Connection, rows: Iterable[int], now: int) -> None:
-    """Mark the jobs of ``rows`` finished where no row of theirs is still on its way."""
+    """Mark the jobs of ``rows`` finished where no row of theirs is still on its way.
+
+    Not in a shared write: of two at a time each might take the other's rows to be on their way yet.
+    """
     touched: set[int] = set()
     for ids in in_chunks(rows):
         touched.update(connection.execute(select(memories.c.job_id).where(memories.c.id.in_(ids)).distinct()).scalars())

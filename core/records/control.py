@@ -7,11 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import structlog
-from filelock import FileLock
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -19,7 +17,7 @@ from core.audit.log import open_audit_log
 from core.clock import Clock, now_us
 from core.crypto.keyring import CompanyKeys
 from core.crypto.keys import CompanyKey, MasterKey, unwrap_company_key
-from core.crypto.keysource import ENV_VARIABLE, KeySource, open_key_source, rotating
+from core.crypto.keysource import KeySource, open_key_source
 from core.durability import make_durable_directory
 from core.errors import ConfigurationError, Frozen, IntegrityError, NotFound, OstrakaError, Unavailable
 from core.ids import new_id
@@ -27,8 +25,11 @@ from core.records.adoption import adopt_earlier
 from core.records.anchors import check_anchor, epoch_of, read_anchor, write_anchor
 from core.records.companies import DEFAULT_COMPANY, Company, insert_company, list_all, live_ids, with_id, with_name
 from core.records.company import CompanyRecords
-from core.records.engine import Database, open_database
+from core.records.engine import Database
 from core.records.erasure import settle_erased
+from core.records.folders import company_folder
+from core.records.masterkey import make_first_key, master_key_of
+from core.records.places import Place, open_place
 from core.records.states import seal_states
 from core.records.tables import company_keys, store
 from core.records.terms import NO_BOUNDS, Terms, read_terms
@@ -44,19 +45,20 @@ class ControlStore:
     """Companies and keys. Opens each company's own record store with the key that the master key unwraps."""
 
     def __init__(
-        self, database: Database, master: MasterKey, key_source: KeySource, root: Path, clock: Clock, purge_s: float
+        self, place: Place, database: Database, master: MasterKey, key_source: KeySource, clock: Clock, purge_s: float
     ) -> None:
         """``key_source`` is asked for the new master key when it was rotated."""
+        self.place = place
         self.database = database
         self.master = master
         self.key_source = key_source
-        self.root = root
+        self.root = place.root
         self.clock = clock
         self.purge_s = purge_s
         self._opened: dict[str, CompanyRecords] = {}
         self._opening = threading.Lock()
         self._terms: dict[str, tuple[float, Terms]] = {}
-        self.audit = open_audit_log(root, self)
+        self.audit = open_audit_log(place, self)
 
     @contextmanager
     def reading(self) -> Iterator[tuple[Connection, MasterKey]]:
@@ -152,6 +154,7 @@ class ControlStore:
             records.database.close()
         self.audit.close()
         self.database.close()
+        self.place.close()
 
     def _open(self, company_id: str) -> CompanyRecords:
         records = self._open_unchecked(company_id)
@@ -192,15 +195,16 @@ class ControlStore:
                     return
             if not asking:
                 break
-            self.master = _master_key(self.key_source, self.root, named)
+            self.master = master_key_of(self.key_source, self.place.where, named)
             log.info("master_key_changed", key=named)
         raise Unavailable("the master key is being rotated; try again")
 
     def _open_unchecked(self, company_id: str) -> CompanyRecords:
         later = partial(self._load_keys, company_id, asking=False)  # in the middle of a write, it may be
         keys = CompanyKeys(self._load_keys(company_id), later)
-        folder = self.root / "companies" / company_id
-        database = open_database(folder / "records.db", "company", self.clock, partial(seal_states, key=keys))
+        folder = company_folder(self.root, company_id)
+        make_durable_directory(folder)
+        database = self.place.open("company", self.clock, company_id, partial(seal_states, key=keys))
         return CompanyRecords(keys, database, folder, self.clock, int(self.purge_s * 1e6))
 
     def _load_keys(self, company_id: str, *, asking: bool = True) -> Mapping[int, CompanyKey]:
@@ -224,43 +228,30 @@ def open_control(
         make_durable_directory(root)
     except OSError as error:
         raise ConfigurationError(f"[storage] path: {root} cannot be used: {error.strerror}; choose another") from None
+    place = open_place(settings.storage, environment)
     with ExitStack() as opened:  # what is closed again where something is wrong
-        with FileLock(root / "start.lock"):
-            database = open_database(root / "control.db", "control", clock)
+        opened.callback(place.close)
+        with place.alone("start"):
+            database = place.open("control", clock)
             opened.callback(database.close)
             with database.read() as connection:
                 row = connection.execute(select(store)).first()
-            if row is None and (root / "companies").exists():
+            if row is None and place.companies():
                 raise ConfigurationError(
-                    f"{root} holds companies, but its control.db is missing or empty; restore control.db from a backup"
+                    f"{place.where} holds companies, but its control.db is missing or empty; restore "
+                    "control.db (or the schema ostraka_control) from a backup"
                 )
             if row is None:
-                control = _create(settings, environment, database, root, clock)
+                control = _create(settings, environment, place, database, clock)
                 opened.pop_all()
                 return control
         source = open_key_source(settings.storage, row.id, environment)
-        master = _master_key(source, root, row.master_key_id)
-        control = ControlStore(database, master, source, root, clock, settings.storage.purge_s)
+        master = master_key_of(source, place.where, row.master_key_id)
+        control = ControlStore(place, database, master, source, clock, settings.storage.purge_s)
         opened.callback(control.audit.close)
         _finish_what_was_begun(control)
         opened.pop_all()
     return control
-
-
-def _master_key(source: KeySource, root: Path, key_id: str) -> MasterKey:
-    """Return the key that the store's data is sealed with."""
-    master = source.find(key_id)
-    if master is None:
-        raise ConfigurationError(
-            f"the data in {root} is sealed with master key {key_id}, and no key was found: set {ENV_VARIABLE}, "
-            f"[storage] key_file or key_source, or put the key back ({source.where})"
-        )
-    if master.key_id != key_id:
-        raise ConfigurationError(
-            f"the data in {root} is sealed with master key {key_id}, the configured one "
-            f"({source.where}) is {master.key_id}; configure the right key"
-        )
-    return master
 
 
 def _finish_what_was_begun(control: ControlStore) -> None:
@@ -273,27 +264,14 @@ def _finish_what_was_begun(control: ControlStore) -> None:
 
 
 def _create(
-    settings: Settings, environment: Mapping[str, str], database: Database, root: Path, clock: Clock
+    settings: Settings, environment: Mapping[str, str], place: Place, database: Database, clock: Clock
 ) -> ControlStore:
     store_id = new_id("store")
     source = open_key_source(settings.storage, store_id, environment)
-    master = source.find(None) or _make_key(source)
-    control = ControlStore(database, master, source, root, clock, settings.storage.purge_s)
+    master = source.find(None) or make_first_key(source)
+    control = ControlStore(place, database, master, source, clock, settings.storage.purge_s)
     with database.write() as connection:
         connection.execute(insert(store).values(id=store_id, master_key_id=master.key_id, created_at=clock()))
         control.audit.make_key(connection, master)
         insert_company(connection, master, DEFAULT_COMPANY, NO_BOUNDS, clock())
     return control
-
-
-def _make_key(source: KeySource) -> MasterKey:
-    maker = rotating(source)
-    master = maker.prepare_next()
-    maker.promote(master)
-    log.warning(
-        "master_key_generated",
-        where=source.where,
-        key_id=master.key_id,
-        meaning="without it the data cannot be opened: keep a copy",
-    )
-    return master

@@ -4,7 +4,6 @@ Who erases one notes it in the same transaction. The note is cleared only after 
 copies that migrations and killed backups left were removed; maintenance and the next start go on where a process died.
 """
 
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -13,7 +12,7 @@ from sqlalchemy import Connection, select, update
 from core.durability import sync
 from core.records.counters import read_counter, set_counter
 from core.records.engine import Database
-from core.records.schema import Kind, copies_before
+from core.records.schema import Kind
 from core.records.tables import store
 from core.records.workplace import clear_workplace
 
@@ -47,11 +46,11 @@ def settle_erased(database: Database) -> bool:
         noted = erased_at(connection, database.kind)
     if noted is None:
         return True
-    for copy in copies_before(database.engine):
+    for copy in database.copies():
         copy.unlink(missing_ok=True)
         sync(copy.parent)
         log.warning("schema_copy_removed", copy=str(copy), meaning="it held keys that were destroyed since")
-    if not clear_workplace(_root(database)) or not database.checkpoint():
+    if not clear_workplace(database.root) or not database.checkpoint():
         return False
     with database.write() as connection:
         if erased_at(connection, database.kind) != noted:  # more was erased since the log was emptied
@@ -61,9 +60,3 @@ def settle_erased(database: Database) -> bool:
         else:
             set_counter(connection, _ERASED_AT, 0)
     return True
-
-
-def _root(database: Database) -> Path:
-    """Return the data directory that a database lies in: the control store at its top, a company's two levels below."""
-    path = Path(str(database.engine.url.database))
-    return path.parent if database.kind == "control" else path.parents[2]

@@ -11,6 +11,7 @@ from core.crypto.keys import CompanyKey, NamespaceKey
 from core.errors import IntegrityError, NotFound, Unavailable
 from core.memory import NewMemory
 from core.pipeline import departures
+from core.records import folders
 from core.records.lifecycle import change_terms
 from core.records.reading import get_job
 from core.records.tables import Lane, companies, company_keys, store
@@ -177,8 +178,8 @@ STEPS = [
     (departures, "settle_erased", True),
     (departures, "_remove_departed", True),
     (departures, "_remove", True),
-    (departures.shutil, "rmtree", True),
-    (departures, "sync", True),
+    (folders.shutil, "rmtree", True),
+    (folders, "sync", True),
 ]
 
 

@@ -43,7 +43,7 @@ def test_a_sound_store_is_found_so(filled):
         lambda: diagnosis.look_at_queues(filled.records, stalled_s=60),
         lambda: diagnosis.look_at_shards(filled.records),
         lambda: diagnosis.look_at_models(filled.records, filled.runtime.embedder.fingerprint),
-        lambda: diagnosis.look_at_schema(filled.records.folder / "records.db", "company"),
+        lambda: diagnosis.look_at_schema(filled.runtime.control.place, "company", filled.company),
         lambda: diagnosis.look_at_directory(filled.runtime.control.root),
     ]
     findings = [attempt("look", look) for look in looks]

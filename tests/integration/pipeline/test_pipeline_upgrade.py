@@ -18,10 +18,10 @@ import pytest
 
 from core.errors import NotFound, Unavailable
 from core.records import control as opening
-from core.records import schema
+from core.records import schema, sqlite
 from core.records.control import open_control
-from core.records.engine import open_database
 from core.records.reading import get_history, get_memory, list_memories
+from core.records.sqlite import open_sqlite
 from core.records.terms import NO_BOUNDS
 from core.settings import Settings, load_settings
 from tests.integration.processes import private_environment, run_command
@@ -178,7 +178,7 @@ def test_an_upgrade_that_fails_changes_nothing(old, open_server, failing_migrati
     before = contents(path)
     for _ in range(2):
         with pytest.raises(OSError, match="the disk is gone"):
-            open_database(path, "company")
+            open_sqlite(path, "company")
         assert version(path) == HEAD
         assert contents(path) == before
     copy = path.with_name("records.db.before-company_failing")
@@ -196,9 +196,9 @@ def test_an_upgrade_without_room_for_the_copy_changes_nothing(old, monkeypatch):
         raise Unavailable("the disk is full")
 
     path = records(old.storage.path)
-    monkeypatch.setattr(schema, "copy_database", full)
+    monkeypatch.setattr(sqlite, "copy_database", full)
     with pytest.raises(Unavailable):
-        open_database(path, "company")
+        open_sqlite(path, "company")
     assert version(path) == "company_0001"
 
 

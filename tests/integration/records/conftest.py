@@ -1,4 +1,4 @@
-"""One company's record store under a clock that the test moves. A second backend is a parameter of ``backend``."""
+"""One company's record store under a clock that the test moves, on each backend."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -137,11 +137,11 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture(params=["sqlite"])
-def backend(request: pytest.FixtureRequest, server_settings: Settings) -> Settings:
+@pytest.fixture(params=["server_settings", "postgres_settings"], ids=["sqlite", "postgres"])
+def backend(request: pytest.FixtureRequest) -> Settings:
     """The settings of an empty store on each backend."""
-    assert request.param == "sqlite"
-    return server_settings
+    settings: Settings = request.getfixturevalue(request.param)
+    return settings
 
 
 @pytest.fixture

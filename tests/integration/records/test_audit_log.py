@@ -108,12 +108,12 @@ def test_a_log_that_is_gone_is_missed(control, server_settings):
 def test_an_older_log_put_back_is_noticed(control, server_settings, tmp_path):
     control.audit.append([EVENT] * 2)
     control.audit.database.settle()
-    shutil.copy(control.audit.path, tmp_path / "older.db")
+    shutil.copy(control.place.path("audit"), tmp_path / "older.db")
     control.audit.append([EVENT] * 2)
     control.close()
     for path in control.root.glob("audit.db*"):
         path.unlink()
-    shutil.copy(tmp_path / "older.db", control.audit.path)
+    shutil.copy(tmp_path / "older.db", control.place.path("audit"))
     again = open_control(server_settings)
     assert faults(again.audit) == [3]
     again.close()
@@ -246,6 +246,6 @@ def test_the_log_rests_sealed(control):
     canary = "opossum"
     control.audit.append([Event("key_canary", f"act.{canary}", target=canary, address="203.0.113.77")])
     control.audit.database.settle()
-    written = control.audit.path.read_bytes()
+    written = control.place.path("audit").read_bytes()
     for text in (canary, "key_canary", "203.0.113.77"):
         assert text.encode() not in written

@@ -72,7 +72,7 @@ def test_closing_writes_what_was_counted(control):
 def test_while_frozen_the_log_holds_still_and_catches_up_afterwards(control, auditor):
     auditor.record(EVENT._replace(action="server.freeze", result="begun"))
     freeze(control)
-    before = control.audit.path.read_bytes()
+    before = control.place.path("audit").read_bytes()
     for _ in range(3):
         auditor.count(EVENT)
     with pytest.raises(Frozen):
@@ -80,8 +80,8 @@ def test_while_frozen_the_log_holds_still_and_catches_up_afterwards(control, aud
     with pytest.raises(Frozen):
         auditor.record(EVENT)
     auditor.conclude(EVENT._replace(action="server.freeze"))
-    assert control.audit.path.read_bytes() == before
-    assert not control.audit.path.with_name("audit.db-wal").stat().st_size
+    assert control.place.path("audit").read_bytes() == before
+    assert not control.place.path("audit").with_name("audit.db-wal").stat().st_size
     unfreeze(control)
     auditor.flush()
     found = {

@@ -4,18 +4,18 @@ import pytest
 from sqlalchemy import text
 
 from core.errors import Unavailable
-from core.records.engine import open_database
+from core.records.sqlite import open_sqlite
 
 
 def read(path):
-    with open_database(path, "company").read() as connection:
+    with open_sqlite(path, "company").read() as connection:
         connection.execute(text("SELECT * FROM memories")).all()
 
 
 @pytest.mark.parametrize("begin", [0, 4_096])  # the file's head, and a page behind it
 def test_a_damaged_file_is_called_damaged(tmp_path, rng, begin):
     path = tmp_path / "records.db"
-    opened = open_database(path, "company")
+    opened = open_sqlite(path, "company")
     opened.settle()
     opened.close()
     with path.open("r+b") as file:

@@ -2,11 +2,13 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
+from queue import SimpleQueue
 
 import pytest
 from sqlalchemy import func, select, update
 
 from core.errors import Conflict, NotFound, Unavailable
+from core.pipeline import groupcommit
 from core.pipeline.groupcommit import GroupCommitter
 from core.records.reading import get_history, get_memory, list_memories
 from core.records.tables import State, jobs, memories
@@ -259,14 +261,17 @@ class TestGroupCommit:
         """It was let in just before the close, and is put into the queue a moment after."""
         committer, _ = commits
         let_in, go_on = threading.Event(), threading.Event()
-        put = committer._waiting.put_nowait
 
-        def put_late(item) -> None:
-            let_in.set()
-            go_on.wait(20)
-            put(item)
+        class Late(SimpleQueue):
+            def put(self, item) -> None:
+                if item is not None:
+                    let_in.set()
+                    go_on.wait(20)
+                super().put(item)
 
-        monkeypatch.setattr(committer._waiting, "put_nowait", put_late)
+        committer.close()
+        monkeypatch.setattr(groupcommit, "SimpleQueue", Late)
+        committer = GroupCommitter(desk.records.database, desk.clock, lambda *_: None)
         with ThreadPoolExecutor(2) as pool:
             submitting = pool.submit(committer.submit, desk.request("just in time"))
             let_in.wait(20)

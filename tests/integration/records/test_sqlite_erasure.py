@@ -11,6 +11,11 @@ from core.records.deletion import delete_memory
 
 
 @pytest.fixture
+def backend(server_settings):
+    return server_settings
+
+
+@pytest.fixture
 def file_bytes(desk):
     """Return everything in the database's files once the log was folded in."""
 

@@ -7,13 +7,13 @@ from sqlalchemy import insert, select, update
 
 from core.errors import Unavailable
 from core.records.copying import copy_database, edit_copy, read_copy
-from core.records.engine import open_database
+from core.records.sqlite import open_sqlite
 from core.records.tables import counters
 
 
 @pytest.fixture
 def database(tmp_path):
-    opened = open_database(tmp_path / "records.db", "company")
+    opened = open_sqlite(tmp_path / "records.db", "company")
     with opened.write() as connection:
         connection.execute(insert(counters), [{"name": "left", "value": 0}, {"name": "right", "value": 0}])
     yield opened

@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import insert, select
 
 from core.errors import Frozen
-from core.records.engine import Database, open_database
+from core.records.engine import Database
 from core.records.frozen import Freeze, Phase, read_freeze
+from core.records.sqlite import open_sqlite
 from core.records.tables import companies, counters, leases, store
 
 SECOND = 1_000_000
@@ -30,7 +31,7 @@ def clock():
 
 @pytest.fixture(params=["control", "company"])
 def database(request, tmp_path, clock):
-    opened = open_database(tmp_path / "records.db", request.param, clock)
+    opened = open_sqlite(tmp_path / "records.db", request.param, clock)
     with opened.write() as connection:
         if request.param == "control":
             connection.execute(insert(store).values(id="store_a", master_key_id="a", created_at=0))
@@ -109,7 +110,7 @@ def test_past_its_time_it_is_over_and_the_next_writer_clears_it_away(database, c
 
 def test_it_survives_the_process(database, tmp_path, clock):
     database.set_freeze(FROZEN)
-    again = open_database(tmp_path / "records.db", database.kind, clock)
+    again = open_sqlite(tmp_path / "records.db", database.kind, clock)
     with pytest.raises(Frozen):
         put(again, "late")
     again.set_freeze(Freeze())

@@ -5,8 +5,9 @@ from sqlalchemy import inspect, text
 
 from core.errors import ConfigurationError
 from core.records import audittables, tables
-from core.records.engine import Database, open_database
+from core.records.engine import Database
 from core.records.schema import HEADS
+from core.records.sqlite import open_sqlite
 
 METADATA = {"audit": audittables.audit, "control": tables.control, "company": tables.company}
 KINDS = sorted(METADATA)
@@ -19,7 +20,7 @@ def kind(request) -> str:
 
 @pytest.fixture
 def opened(tmp_path, kind):
-    database = open_database(tmp_path / "records.db", kind)
+    database = open_sqlite(tmp_path / "records.db", kind)
     yield database
     database.close()
 
@@ -73,11 +74,11 @@ def test_the_head_is_the_last_of_one_line_of_revisions(kind):
 
 
 def test_opening_again_keeps_what_is_there(tmp_path):
-    first = open_database(tmp_path / "records.db", "company")
+    first = open_sqlite(tmp_path / "records.db", "company")
     with first.write() as connection:
         connection.execute(tables.counters.insert().values(name="memory", value=7))
     first.close()
-    again = open_database(tmp_path / "records.db", "company")
+    again = open_sqlite(tmp_path / "records.db", "company")
     with again.read() as connection:
         assert connection.execute(tables.counters.select()).all() == [("memory", 7)]
     again.close()
@@ -85,20 +86,20 @@ def test_opening_again_keeps_what_is_there(tmp_path):
 
 def test_a_newer_schema_is_refused_and_left_as_it_is(tmp_path, kind):
     path = tmp_path / "records.db"
-    database = open_database(path, kind)
+    database = open_sqlite(path, kind)
     with database.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": f"{kind}_9999"})
     database.close()
     before = path.read_bytes()
     with pytest.raises(ConfigurationError, match=f"{kind}_9999.*{HEADS[kind]}.*start the newer server"):
-        open_database(path, kind)
+        open_sqlite(path, kind)
     assert path.read_bytes() == before
 
 
 def test_the_schema_of_the_other_kind_is_refused(tmp_path):
-    open_database(tmp_path / "records.db", "control").close()
+    open_sqlite(tmp_path / "records.db", "control").close()
     with pytest.raises(ConfigurationError):
-        open_database(tmp_path / "records.db", "company")
+        open_sqlite(tmp_path / "records.db", "company")
 
 
 def test_a_migration_that_fails_leaves_no_half_made_schema(tmp_path):
@@ -110,7 +111,7 @@ def test_a_migration_that_fails_leaves_no_half_made_schema(tmp_path):
     blocker.commit()
     blocker.close()
     with pytest.raises(Exception, match="memories"):
-        open_database(path, "company")
+        open_sqlite(path, "company")
     left = sqlite3.connect(path)
     names = {name for (name,) in left.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     left.close()

@@ -1,0 +1,124 @@
+"""The connections of a process to a PostgreSQL server, and transactions on them.
+
+A transaction that cannot begin, because the server is being replaced, is begun anew for a while: nothing has happened
+yet. What breaks off later is ``Interrupted`` as long as nothing was committed, and a commit without an answer is
+neither: nobody may do it anew by himself.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, Final
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import SQLAlchemyError
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
+
+from core.errors import Interrupted
+from core.records.engine import PATIENCE_S
+from core.records.pgerrors import committing, is_away, translated
+
+_POOLED: Final = 8  # kept open by a process that needs fewer most of the time
+_POOL_WAIT_S: Final = 10
+_RECYCLE_S: Final = 1_800
+_PARAMETERS: Final[dict[str, Any]] = {
+    "autocommit": True,  # transactions begin where we say so
+    "connect_timeout": 5,
+    "keepalives": 1,  # with these a host that vanished is noticed within half a minute
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+
+
+class Connections:
+    """A pool of them. Safe from any thread."""
+
+    def __init__(self, url: str, password: str | None, connections_max: int) -> None:
+        secret: dict[str, Any] = {} if password is None else {"password": password}
+        kept = min(_POOLED, connections_max)
+        # No ping before use: the message that begins a transaction is one, and is sent anew on another connection.
+        self._engine = create_engine(
+            "postgresql+psycopg://",
+            creator=lambda: psycopg.connect(url, **_PARAMETERS, **secret),
+            pool_size=kept,
+            max_overflow=connections_max - kept,
+            pool_timeout=_POOL_WAIT_S,
+            pool_recycle=_RECYCLE_S,
+            pool_use_lifo=True,
+            hide_parameters=True,  # an exception must not carry what a statement carried
+        )
+        self._away_at = -PATIENCE_S
+
+    @contextmanager
+    def transaction(self, opening: str) -> Iterator[Connection]:
+        """Yield a connection in the transaction that ``opening`` begins; commit, or roll back on an exception.
+
+        ``opening`` is sent as one message. Raises ``Interrupted`` where nothing was committed and doing it anew may
+        work, ``Unavailable``.
+        """
+        with self._begin(opening) as connection:
+            try:
+                with translated():
+                    yield connection
+                    _refuse_broken(connection)
+            except BaseException:
+                with suppress(SQLAlchemyError, psycopg.Error):  # a connection that is gone has rolled back
+                    connection.rollback()
+                raise
+            with committing():
+                connection.commit()
+
+    def run_alone(self, statement: str) -> None:
+        """Run a statement that must be in no transaction. Raises ``Unavailable``."""
+        with translated(), self._engine.connect() as connection:
+            _send(connection, statement)
+
+    def close(self) -> None:
+        """Close every connection that is not in use."""
+        self._engine.dispose()
+
+    def _begin(self, opening: str) -> Connection:
+        """Return a connection in a transaction, once the server lets us; at once or not where it was away just now."""
+        away = time.monotonic() - self._away_at < PATIENCE_S
+        retrying = Retrying(
+            retry=retry_if_exception_type(Interrupted),
+            stop=stop_after_delay(0 if away else PATIENCE_S),
+            wait=wait_exponential(0.02, max=0.5),
+            reraise=True,
+        )
+        try:
+            return retrying(self._try_to_begin, opening)
+        except Interrupted:
+            self._away_at = time.monotonic()
+            raise
+
+    def _try_to_begin(self, opening: str) -> Connection:
+        with ExitStack() as failed, translated():
+            connection = failed.enter_context(self._engine.connect())
+            connection.begin()
+            try:
+                _send(connection, opening)
+            except psycopg.Error as error:
+                if is_away(error):
+                    connection.invalidate(error)
+                    self._engine.dispose()  # the others lead to the same server
+                raise
+            failed.pop_all()
+        return connection
+
+
+def _send(connection: Connection, statements: str) -> None:
+    """Send statements below SQLAlchemy, which would begin a transaction of its own, as one message."""
+    cursor: Any = connection.connection.cursor()
+    cursor.execute(statements, prepare=False)
+
+
+def _refuse_broken(connection: Connection) -> None:
+    """Raise ``Interrupted`` where a statement failed and was passed over: a commit would roll back, and not say so."""
+    driver: Any = connection.connection.dbapi_connection
+    if driver.info.transaction_status != TransactionStatus.INTRANS:
+        raise Interrupted("the record store broke off a transaction; try again")

