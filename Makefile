@@ -18,11 +18,11 @@ serve: $(VENV)/.server ## run the server on 127.0.0.1:3300 (ARGS="--port 4000 --
 demo: $(VENV)/.server ## load a small conversation, search it, show answers and times
 	$(BIN)/ostraka demo $(ARGS)
 
-test: $(VENV)/.dev $(VENV)/.proxies ## run every test, two files at a time
+test: $(VENV)/.dev $(VENV)/.programs ## run every test, two files at a time
 	$(BIN)/ostraka models fetch
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
-fault: $(VENV)/.dev $(VENV)/.proxies ## break everything for a quarter of an hour; writes fault-report.json (ARGS="--help" lists lengths)
+fault: $(VENV)/.dev $(VENV)/.programs ## break everything for a quarter of an hour; writes fault-report.json (ARGS="--help" lists lengths)
 	$(BIN)/ostraka models fetch
 	$(BIN)/python -m tests.fault $(ARGS)
 
@@ -68,12 +68,16 @@ $(VENV)/.dev: $(VENV)/.server
 	$(INSTALL) --no-build-isolation -e '.[dev]' -e sdk
 	@touch $@
 
-# The recipes of compose/proxy are run for real. Unpacked, not installed: a package would start its server.
-$(VENV)/.proxies: $(VENV)/.python
-	@{ command -v nginx && command -v caddy; } >/dev/null || { mkdir -p $(VENV)/proxies && cd $(VENV)/proxies \
-		&& { apt-get download -qq nginx caddy || { apt-get update -qq && apt-get download -qq nginx caddy; }; } \
-		&& for package in *.deb; do dpkg -x "$$package" .; done; } \
-		|| echo "nginx and caddy are not here and apt cannot bring them: the test of the proxies will fail; install them"
+# Programs that tests run for real, and the packages they come in. Unpacked, not installed: a package would start its server.
+PROGRAMS := nginx caddy promtool
+PACKAGES := nginx caddy prometheus
+
+$(VENV)/.programs: $(VENV)/.python Makefile
+	@(for program in $(PROGRAMS); do command -v $$program || exit 1; done) >/dev/null \
+		|| { mkdir -p $(VENV)/programs && cd $(VENV)/programs \
+		&& { apt-get download -qq $(PACKAGES) || { apt-get update -qq && apt-get download -qq $(PACKAGES); }; } \
+		&& for package in *.deb; do dpkg -x "$$package" .; rm "$$package"; done; } \
+		|| echo "$(PROGRAMS): not all are here, and apt cannot bring them: tests that run them will fail; install them"
 	@touch $@
 
 .PHONY: help serve demo test fault check audit-deps fmt bench clean

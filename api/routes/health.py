@@ -1,7 +1,9 @@
 """Health and metrics: for operators, probes and Prometheus."""
 
 import time
+from functools import partial
 
+from anyio import to_thread
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
@@ -62,14 +64,15 @@ async def ready(request: Request) -> Response:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **documented()},
     response_class=Response,
 )
-def metrics(request: Request, caller: Caller) -> Response:
+async def metrics(request: Request, caller: Caller) -> Response:
     """Return the company's metrics, namespaces by their opaque ids. Needs the scope `read` for all of them.
 
     The operator's key shows every company's figures besides.
     """
     if not caller.principal.covers_all:
         raise Forbidden("metrics are of every namespace; use a key that covers all", code="namespace_forbidden")
-    return Response(
-        request.app.state.metrics.expose(caller.principal.company_id, operates=caller.operates),
-        media_type=CONTENT_TYPE_LATEST,
-    )
+    state = request.app.state
+    checkup: Checkup = await state.checkups.latest()
+    state.runtime.observer.checked(checkup.reasons)
+    expose = partial(state.metrics.expose, caller.principal.company_id, operates=caller.operates)
+    return Response(await to_thread.run_sync(expose), media_type=CONTENT_TYPE_LATEST)

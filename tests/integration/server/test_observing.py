@@ -99,6 +99,7 @@ def test_the_operator_sees_the_deployment_and_the_process(client, namespace, rem
     for queue in ("embed", "embed-bulk", "index"):
         assert of(found, "ostraka_queue_oldest_age_seconds", queue=queue) >= 0
     assert of(found, "process_open_fds") > 0
+    assert of(found, "ostraka_ready") == 1
 
 
 def test_a_path_that_is_no_route_and_a_method_that_is_none_make_no_labels(client):

@@ -1,10 +1,8 @@
 """The proxies of docs/tls.md, run for real from the configurations that the page offers."""
 
-import shutil
 import socket
 import ssl
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,16 +13,9 @@ import pytest
 from tests.integration.certificates import Authority
 from tests.integration.processes import END_S, ROOT, eventually, private_environment, run_command
 from tests.integration.server.lone_api import LoneApi
+from tests.programs import program
 
 RECIPES = ROOT / "compose" / "proxy"
-
-
-def program(name: str) -> str:
-    """Where a proxy is: unpacked by `make test`, or installed."""
-    unpacked = Path(sys.prefix) / "proxies" / "usr"
-    found = shutil.which(name, path=f"{unpacked}/sbin:{unpacked}/bin:/usr/sbin:/usr/bin:/usr/local/bin")
-    assert found, f"{name} is not here; `make test` unpacks it where apt can bring it, else install it"
-    return found
 
 
 def free_port() -> int:
