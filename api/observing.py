@@ -8,7 +8,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.metrics import Metrics
-from api.requestids import HEADER, REQUEST_ID, request_id_of
+from api.requestids import HEADER, request_id_of, set_request_id
 from core.observing.tracing import Tracer, Value
 
 log = structlog.get_logger()
@@ -31,7 +31,7 @@ class Observed:
             return
         known: dict[str, Any] = scope.setdefault("state", {})  # what the layers inside tell, whatever scope they see
         request_id = request_id_of(scope["headers"])
-        REQUEST_ID.set(request_id)  # not taken back: what answers for a crash comes later, and each request has its own
+        set_request_id(request_id)  # not taken back: what answers for a crash comes later, in the same task
         status, started = 500, time.perf_counter()
 
         async def named(message: Message) -> None:

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from api.rates import RateLimited
-from api.requestids import HEADER, REQUEST_ID
+from api.requestids import HEADER, current_request_id
 from core import errors, limits
 
 log = structlog.get_logger()
@@ -79,7 +79,7 @@ def problem(
         "detail": _cut(detail, _DETAIL_CHARS_MAX),
         "errors": [{name: _cut(text, _FIELD_CHARS_MAX) for name, text in fault.items()} for fault in faults or []],
     }
-    if request_id := REQUEST_ID.get():
+    if request_id := current_request_id():
         body["request_id"] = request_id
     return Response(orjson.dumps(body), status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
@@ -159,7 +159,7 @@ def install(app: FastAPI) -> None:
     async def on_bug(_: Request, error: Exception) -> Response:
         log.error("request_crashed", error=type(error).__name__)
         # Answered outside of every layer of ours, so that the id is still to be told.
-        told = {HEADER: REQUEST_ID.get() or ""}
+        told = {HEADER: current_request_id() or ""}
         return problem(500, errors.OstrakaError.code, "the server failed; its log names the kind of error", None, told)
 
     app.add_exception_handler(errors.OstrakaError, on_ostraka)

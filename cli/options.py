@@ -24,7 +24,7 @@ def settings_of(config: Path | None, data: Path | None, section: str = "server",
     if data is not None:
         overrides["storage"] = {"path": data}
     settings = load_settings(config, overrides)
-    configure_logs(settings.server.log_level)
+    configure_logs(settings.server)
     return settings
 
 

@@ -78,6 +78,9 @@ class Server(Section):
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(3300, ge=0, le=65_535, description="TCP port; 0 picks a free one")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
+    log_format: Literal["auto", "text", "json"] = Field(
+        "auto", description="lines to read or JSON; `auto`: JSON unless on a terminal"
+    )
     search_threads: int = Field(4, ge=1, le=256, description="searches that run at the same time in a process")
     tls_cert: Path | None = Field(None, description="certificate chain (PEM); with `tls_key` the server speaks TLS")
     tls_key: Path | None = Field(None, description="its private key (PEM), not readable by everybody")

@@ -8,6 +8,7 @@ import orjson
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
+from structlog.contextvars import bind_contextvars
 
 from api.access import Access
 from api.answers import answer
@@ -207,6 +208,7 @@ async def _accept(
             once = idempotency(request, namespace, body)
             accepted = await _commit(request.app.state.delivery, tenant, namespace, items, lane, once, kept)
             request.state.job_id = accepted.job_id
+            bind_contextvars(job_id=accepted.job_id)
             return accepted
     except (Busy, DiskFull, OverQuota, TooLarge):
         if earlier := await _find_earlier(request, access, name, body):

@@ -15,7 +15,7 @@ import httpx
 
 from tests.security.tenants import TOKEN, Caller, Holding, Owner, World
 
-_VOLATILE: Final = {"took_ms", "id", "job_id", "deletion_id", "deletion_ids", "created_at", "ids"}
+_VOLATILE: Final = {"took_ms", "id", "job_id", "deletion_id", "deletion_ids", "created_at", "ids", "request_id"}
 
 
 class LeakError(AssertionError):

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import delete, update
 
 from core.pipeline.freezing import freeze
+from core.pipeline.plans import BULK_WAIT_S
 from core.pipeline.readiness import Examiner
 from core.records.tables import Lane, company_keys, jobs, namespace_keys, shards
 from tests.integration.records.conftest import Desk
@@ -50,7 +51,7 @@ def test_a_row_that_nobody_takes_up_stands_still(watch, desk):
     assert watch.after(100).still_s == {"embed": 100, "embed-bulk": 100}
     desk.embed(Lane.BULK)
     assert watch.after(100).still_s == {"embed": 200, "index": 0}
-    assert watch.after(100).still_s == {"embed": 300, "index": 90}
+    assert watch.after(100).still_s == {"embed": 300, "index": 100 - BULK_WAIT_S}
     desk.flush(desk.namespace())
     assert watch.after(100).still_s == {"embed": 400}
 
