@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import audit, backup, companies, deletions, failures, freeze, keys, models, rotate, transfer
+from cli.backfill.command import backfill
 from cli.options import Config, Data, Host, Port, settings_of
 from cli.secrecy import take_secrets
 from core.errors import OstrakaError
@@ -32,6 +33,7 @@ app.command()(freeze.freeze)
 app.command()(freeze.unfreeze)
 app.command("export")(transfer.export_)
 app.command("import")(transfer.import_)
+app.command()(backfill)
 app.command("verify-deleted")(deletions.verify_deleted)
 
 

@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 
+from cli.faults import said_of
 from cli.logs import configure_logs
+from core.errors import InvalidInput
+from core.memory import Name
 from core.records.control import ControlStore, open_control
 from core.settings import Settings, load_settings
 
@@ -26,6 +30,15 @@ def settings_of(config: Path | None, data: Path | None, section: str = "server",
     settings = load_settings(config, overrides)
     configure_logs(settings.server)
     return settings
+
+
+def checked_namespace(name: str) -> str:
+    """Return a namespace's name as the server would take it. Raises ``InvalidInput``."""
+    try:
+        checked: str = TypeAdapter(Name).validate_python(name)
+    except ValidationError as error:
+        raise InvalidInput(f"--namespace: {said_of(error)}", field="namespace") from None
+    return checked
 
 
 @contextmanager

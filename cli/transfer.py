@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 
 import orjson
 import typer
-from pydantic import TypeAdapter, ValidationError, field_validator
+from pydantic import ValidationError, field_validator
 from rich.console import Console
 from rich.progress import Progress
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
 from cli.auditing import recorded
-from cli.options import Config, Data, control_of, opened_control, settings_of
+from cli.backfill.lines import read_lines
+from cli.faults import said_of
+from cli.options import Config, Data, checked_namespace, control_of, opened_control, settings_of
+from core import limits
 from core.clock import to_us
 from core.durability import write_whole
-from core.errors import Busy, ConfigurationError, InvalidInput, OstrakaError
-from core.memory import Name, NewMemory, stored_bytes
+from core.errors import Busy, ConfigurationError, OstrakaError
+from core.memory import NewMemory, stored_bytes
 from core.pipeline.admission import UNBOUNDED, Admission
 from core.records.backlog import Load
 from core.records.companies import DEFAULT_COMPANY
@@ -94,7 +97,7 @@ def import_(
     A running server, or the next one to start, embeds and indexes them.
     """
     settings = settings_of(config, data)
-    name = _checked(namespace)
+    name = checked_namespace(namespace)
     with ExitStack() as stack:
         source = _open(file, stack)
         control = stack.enter_context(opened_control(settings))
@@ -154,14 +157,18 @@ def _import(source: BinaryIO, writer: _Writer) -> tuple[int, int]:
     held_bytes = 0
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("Writing memories", total=None)
-        for number, line in enumerate(source, start=1):
+        for number, line in read_lines(source):
+            if line is None:
+                rejected += 1
+                typer.echo(f"line {number}: is longer than {limits.BODY_BYTES_MAX} bytes; split it", err=True)
+                continue
             if not line.strip():
                 continue
             try:
                 batch.append(ImportedMemory.model_validate_json(line))
             except ValidationError as error:
                 rejected += 1
-                typer.echo(f"line {number}: {_faults(error)}", err=True)
+                typer.echo(f"line {number}: {said_of(error)}", err=True)
                 continue
             held_bytes += len(line)
             if len(batch) == _BATCH_ROWS or held_bytes >= _BATCH_BYTES:
@@ -228,21 +235,6 @@ def _open(file: Path, stack: ExitStack) -> BinaryIO:
         return stack.enter_context(file.open("rb"))
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror}; name another file") from None
-
-
-def _checked(name: str) -> str:
-    try:
-        checked: str = TypeAdapter(Name).validate_python(name)
-    except ValidationError as error:
-        raise InvalidInput(f"--namespace: {_faults(error)}", field="namespace") from None
-    return checked
-
-
-def _faults(error: ValidationError) -> str:
-    """Say what is wrong, without the input that it was found in."""
-    faults = error.errors(include_url=False, include_input=False, include_context=False)
-    said = ((".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")) for fault in faults)
-    return "; ".join(f"{place}: {what}" if place else what for place, what in said)
 
 
 def _wished_wait(state: RetryCallState) -> float:

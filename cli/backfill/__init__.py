@@ -1,0 +1,1 @@
+"""``ostraka backfill``: much at once, from files, into a server near or far."""
