@@ -69,11 +69,11 @@ $(VENV)/.dev: $(VENV)/.server
 	@touch $@
 
 # Programs that tests run for real, and the packages they come in. Unpacked, not installed: a package would start its server.
-PROGRAMS := nginx caddy promtool
-PACKAGES := nginx caddy prometheus
+PROGRAMS := nginx caddy promtool systemd-analyze ip
+PACKAGES := nginx caddy prometheus systemd libsystemd-shared iproute2 libbpf1 libelf1 libmnl0
 
 $(VENV)/.programs: $(VENV)/.python Makefile
-	@(for program in $(PROGRAMS); do command -v $$program || exit 1; done) >/dev/null \
+	@(PATH="$$PATH:/usr/sbin:/sbin"; for program in $(PROGRAMS); do command -v $$program || exit 1; done) >/dev/null \
 		|| { mkdir -p $(VENV)/programs && cd $(VENV)/programs \
 		&& { apt-get download -qq $(PACKAGES) || { apt-get update -qq && apt-get download -qq $(PACKAGES); }; } \
 		&& for package in *.deb; do dpkg -x "$$package" .; rm "$$package"; done; } \
