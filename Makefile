@@ -78,6 +78,9 @@ $(VENV)/.programs: $(VENV)/.python Makefile
 		&& { apt-get download -qq $(PACKAGES) || { apt-get update -qq && apt-get download -qq $(PACKAGES); }; } \
 		&& for package in *.deb; do dpkg -x "$$package" .; rm "$$package"; done; } \
 		|| echo "$(PROGRAMS): not all are here, and apt cannot bring them: tests that run them will fail; install them"
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] \
+		&& { apt-get install -y -qq chromium || { apt-get update -qq && apt-get install -y -qq chromium; }; } >/dev/null; } \
+		|| echo "chromium is not here, and only root can bring it: the tests of pages will fail; install it"
 	@touch $@
 
 .PHONY: help serve demo test fault check audit-deps fmt bench clean

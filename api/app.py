@@ -78,7 +78,7 @@ def create_app(
     app.state.role = role
     app.state.started = time.monotonic()
     app.state.checkups = Checkups(runtime.control, runtime.settings, ping_redis)
-    app.state.metrics = Metrics(runtime)
+    app.state.metrics = Metrics(runtime, app.state.checkups)
     app.state.delivery = Delivery()
     app.state.guard = Guard(runtime, anonymous_allowed=anonymous_allowed)
     app.add_middleware(BodyLimit)

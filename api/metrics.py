@@ -13,7 +13,8 @@ from sqlalchemy import Connection
 from api.companyfigures import CompanyFigures
 from core.audit.auditor import Auditor
 from core.observing.exposition import Exposition
-from core.observing.process import HostFigures
+from core.observing.process import HostFigures, ReadinessFigures
+from core.pipeline.checkups import Checkups
 from core.pipeline.doorbell import EMBED, EMBED_BULK
 from core.records.backlog import lane_loads, oldest_pending_at
 from core.records.company import CompanyRecords
@@ -33,12 +34,13 @@ _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "O
 class Metrics:
     """The process's registries: one for each company, so that a credential shows its own company's alone."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, checkups: Checkups) -> None:
         self._runtime = runtime
         self._companies: dict[str, _Company] = {}
         self._server = CollectorRegistry()
         self._server.register(_Audit(runtime.auditor))
         self._server.register(CompanyFigures(runtime))
+        self._server.register(ReadinessFigures(checkups))
         self._process = Exposition(runtime)
         requests = Histogram(
             "ostraka_request_duration_seconds",
@@ -99,7 +101,7 @@ class _Company:
         self._records = runtime.control.records(company)
         self._searched: set[str] = set()
         self.registry.register(_Ledger(self._records))
-        self.registry.register(HostFigures(runtime))
+        self.registry.register(HostFigures(runtime.control.root, runtime.doorbell))
 
     def count_search(self, namespace: str) -> None:
         """Count a search of a namespace."""

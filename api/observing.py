@@ -6,10 +6,11 @@ from typing import Any, Final
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars
 
 from api.metrics import Metrics
 from api.requestids import HEADER, request_id_of, set_request_id
-from core.observing.tracing import Tracer, Value
+from core.observing.tracing import Tracer, Value, trace_named
 
 log = structlog.get_logger()
 
@@ -42,6 +43,7 @@ class Observed:
             await send(message)
 
         with self._tracer.span("request", parent=_parent(scope), request_id=request_id):
+            bind_contextvars(**trace_named(self._tracer))
             try:
                 await self._app(scope, receive, named)
             finally:

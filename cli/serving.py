@@ -25,6 +25,8 @@ from cli.supervisor import Supervisor
 from cli.tls import Certificate
 from core.durability import make_durable_directory
 from core.errors import ConfigurationError
+from core.observing.observer import Observer
+from core.observing.tracing import open_tracer
 from core.records.apikeys import has_keys, has_usable_key
 from core.redisurl import redis_url_of
 from core.runtime import Runtime
@@ -61,7 +63,9 @@ def _serve_api(settings: Settings, secrets: Mapping[str, str], stop: StopSignals
         redis_url = redis_url_of(settings.queue)
         celery = create_celery(redis_url)
         embeds = role is not Role.NO_SEARCH
-        runtime = Runtime(settings, publisher(celery), {**os.environ, **secrets}, embeds=embeds)
+        tracer = open_tracer(settings.telemetry, "ostraka-query" if role is Role.QUERY else "ostraka-api")
+        environment = {**os.environ, **secrets}
+        runtime = Runtime(settings, publisher(celery, tracer), environment, Observer(tracer), embeds=embeds)
         stack.callback(runtime.close)
         runtime.refuse_other_models()
         anonymous = _anonymous_allowed(settings, runtime)

@@ -66,7 +66,7 @@ class Runtime:
             settings.cache.path, self.control.root, settings.cache.bytes_max, allow_disk=settings.cache.allow_disk
         )
         self.embedder = open_embedder(settings) if embeds else name_embedder(settings)
-        self.doorbell = Doorbell(publish)
+        self.doorbell = Doorbell(publish, self.observer.tracer)
         self.stopping = threading.Event()  # once set, drains finish what they have in hand, or hand it back
         self._beat = beat
         self._gate = Gate()
@@ -156,7 +156,8 @@ class Runtime:
     def catch_up(self, queue: str, company_id: str) -> None:
         """Do the work of a queue whose ring was lost, for one company."""
         if forgotten_work(self.control.records(company_id), queue):
-            self.work(queue, company_id)
+            with self.observer.tracer.span("catch-up", queue=queue, company=company_id):
+                self.work(queue, company_id)
 
     def _told_to_stop(self) -> bool:
         """Say whether to stop. It is asked between two pieces of work, so that the last one is done."""
@@ -187,6 +188,7 @@ class Runtime:
         self.cache.close()
         self.auditor.close()
         self.control.close()
+        self.observer.tracer.close()
 
     def _close_tenant(self, company_id: str) -> None:
         with self._lock:

@@ -16,7 +16,6 @@ from pydantic import (
     ConfigDict,
     Field,
     IPvAnyNetwork,
-    StringConstraints,
     ValidationError,
     model_validator,
 )
@@ -27,8 +26,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from core.databaseurl import is_database_url, split_password
+from core.databaseurl import split_password
 from core.errors import ConfigurationError
+from core.settingrules import Origin, explain, fixed, of_postgres, some
 
 ENV_PREFIX = "OSTRAKA_"
 # Read elsewhere on purpose: the key must not linger in a settings object, the model folder is the machine's.
@@ -45,32 +45,6 @@ ENV_OUTSIDE_SETTINGS = frozenset(
         ENV_SECRETS,
     }
 )
-
-
-def _fixed(value: float) -> Any:
-    """Accept only the one value that the text index is built with."""
-
-    def check(given: float) -> float:
-        if given != value:
-            raise ValueError(f"must be {value}: the text index fixes it; remove the setting")
-        return given
-
-    return AfterValidator(check)
-
-
-Origin = Annotated[str, StringConstraints(pattern=r"^https?://[a-z0-9.\-\[\]:]+$", max_length=200)]
-
-
-def _some(network: IPvAnyNetwork) -> IPvAnyNetwork:
-    if network.prefixlen == 0:
-        raise ValueError(f"{network} is every address; name the proxies")
-    return network
-
-
-def _of_postgres(url: str) -> str:
-    if url and not is_database_url(url):
-        raise ValueError("is no address of PostgreSQL; write postgresql://user@host/database")
-    return url
 
 
 class Section(BaseModel):
@@ -91,7 +65,7 @@ class Server(Section):
     search_threads: int = Field(4, ge=1, le=256, description="searches that run at the same time in a process")
     tls_cert: Path | None = Field(None, description="certificate chain (PEM); with `tls_key` the server speaks TLS")
     tls_key: Path | None = Field(None, description="its private key (PEM), not readable by everybody")
-    trusted_proxies: tuple[Annotated[IPvAnyNetwork, AfterValidator(_some)], ...] = Field(
+    trusted_proxies: tuple[Annotated[IPvAnyNetwork, AfterValidator(some)], ...] = Field(
         (), description="addresses or networks whose `X-Forwarded-*` is believed"
     )
 
@@ -110,7 +84,7 @@ class Storage(Section):
     key_file: Path | None = Field(None, description="file with the master key (base64, 32 bytes), mode 0600")
     key_source: str = Field("", description="plugin that holds the master key, such as `vault`")
     key_source_options: dict[str, str] = Field({}, description="what that plugin wants to know; nothing secret")
-    database_url: Annotated[str, AfterValidator(_of_postgres)] = Field(
+    database_url: Annotated[str, AfterValidator(of_postgres)] = Field(
         "", repr=False, description="postgresql://user@host/db; empty: SQLite files in `path`"
     )
     database_password_file: Path | None = Field(None, description="file with that user's password, mode 0600")
@@ -131,8 +105,8 @@ class Retrieval(Section):
     hnsw_m: int = Field(16, ge=4, le=64, description="links per node of the graph")
     hnsw_ef_construction: int = Field(100, ge=16, le=1_000, description="candidates while building the graph")
     hnsw_ef_search: int = Field(128, ge=16, le=1_000, description="candidates while searching the graph")
-    bm25_k1: Annotated[float, _fixed(1.2)] = Field(1.2, description="fixed by the text index")
-    bm25_b: Annotated[float, _fixed(0.75)] = Field(0.75, description="fixed by the text index")
+    bm25_k1: Annotated[float, fixed(1.2)] = Field(1.2, description="fixed by the text index")
+    bm25_b: Annotated[float, fixed(0.75)] = Field(0.75, description="fixed by the text index")
 
 
 class Embeddings(Section):
@@ -209,6 +183,17 @@ class Auth(Section):
     audit_days: int = Field(400, ge=0, le=36_500, description="days that the audit log goes back; 0 keeps all of it")
 
 
+class Telemetry(Section):
+    """Where traces are sent."""
+
+    otlp_endpoint: str = Field(
+        "",
+        pattern=r"^$|^https?://[^\s@]+$",
+        description="OTLP/HTTP collector, such as http://host:4318; empty: no traces",
+    )
+    sample_ratio: float = Field(1.0, ge=0, le=1, description="share of traces that are sent")
+
+
 class Settings(BaseSettings):
     """All settings, validated. Build it with :func:`load_settings`."""
 
@@ -223,6 +208,7 @@ class Settings(BaseSettings):
     flower: Flower = Flower()
     cache: Cache = Cache()
     auth: Auth = Auth()
+    telemetry: Telemetry = Telemetry()
 
     def as_environment(self) -> dict[str, str]:
         """Return the variables that make a child process load these same settings."""
@@ -263,7 +249,7 @@ def load_settings(config: Path | None = None, overrides: dict[str, Any] | None =
         _refuse_written_password(settings)
         return settings
     except ValidationError as error:
-        raise ConfigurationError(_explain(error)) from None
+        raise ConfigurationError(explain(error)) from None
     except ValueError as error:  # TOML syntax, or a variable that is not JSON where JSON is needed
         raise ConfigurationError(f"the settings cannot be read: {error}; correct {path} or the variable") from None
 
@@ -288,16 +274,3 @@ def _refuse_written_password(settings: Settings) -> None:
         raise ConfigurationError(
             f"[storage] database_url: holds a password; give it in {ENV_DATABASE_URL}, or in database_password_file"
         )
-
-
-def _explain(error: ValidationError) -> str:
-    """One line per fault: section, name, what is wrong, and the remedy."""
-    lines = []
-    for fault in error.errors(include_url=False, include_input=False):
-        section, *rest = [str(part) for part in fault["loc"]]
-        where = f"[{section}] {'.'.join(rest)}".strip()
-        what = fault["msg"].removeprefix("Value error, ")
-        if fault["type"] == "extra_forbidden":
-            what = "there is no such setting; correct the name or remove it"
-        lines.append(f"{where}: {what}")
-    return "; ".join(lines)

@@ -5,12 +5,15 @@ matters, and results are never stored.
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from celery import Celery
 from kombu.entity import Exchange, Queue
 
+from core.observing.tracing import Tracer
 from core.pipeline.doorbell import QUEUES, TASK_NAMES
 
+TRACEPARENT: Final = "traceparent"  # the header in which a message names its place in a trace
 _PUBLISH_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
 
 
@@ -38,12 +41,23 @@ def create_celery(redis_url: str) -> Celery:
     return app
 
 
-def publisher(app: Celery) -> Callable[[str, str], None]:
-    """Return ``publish(queue, company)``: send one message, or raise at once when Redis is away."""
+def publisher(app: Celery, tracer: Tracer | None = None) -> Callable[[str, str], None]:
+    """Return ``publish(queue, company)``: send one message, or raise at once when Redis is away.
+
+    Where there is a trace, the message says its place in it: ids alone.
+    """
+    place_of = tracer.current if tracer else Tracer().current
 
     def publish(queue: str, company: str) -> None:
+        place = place_of()
         app.send_task(
-            TASK_NAMES[queue], args=[company], ignore_result=True, retry=True, retry_policy=_PUBLISH_ONCE, expires=600
+            TASK_NAMES[queue],
+            args=[company],
+            ignore_result=True,
+            retry=True,
+            retry_policy=_PUBLISH_ONCE,
+            expires=600,
+            headers={TRACEPARENT: place} if place else None,
         )
 
     return publish

@@ -56,6 +56,7 @@ def run_flower(settings: Settings, *, loopback: bool) -> None:
     options.basic_auth = users
     options.read_only = True
     options.max_tasks = _TASKS_MAX
+    options.tasks_columns = "name,args,state,received,runtime,worker,uuid"
     options.enable_events = False  # our workers send them unasked
     flower = Flower(capp=create_celery(redis_url), options=options, **pages)
     flower.add_handlers(r".*", [(r"/metrics", GuardedMetrics)])

@@ -78,6 +78,7 @@ def create_listener(pulse: Pulse, checkups: Checkups, metrics: Callable[[], byte
         return _answer(200, "ready")
 
     async def scrape(_: Request) -> Response:
+        await checkups.latest()  # the figures say what it found
         return Response(await run_in_threadpool(metrics), media_type=CONTENT_TYPE_LATEST)
 
     routes = [Route("/health/live", live), Route("/health/ready", ready), Route("/metrics", scrape)]

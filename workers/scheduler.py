@@ -12,6 +12,7 @@ from prometheus_client import ProcessCollector, generate_latest
 
 from core.errors import ConfigurationError
 from core.observing.fleet import FleetFigures
+from core.observing.process import HostFigures, ReadinessFigures
 from core.pipeline.checkups import Checkups
 from core.pipeline.doorbell import QUEUES, Doorbell
 from core.pipeline.schedule import Schedule
@@ -48,9 +49,11 @@ def run_scheduler(settings: Settings, environment: Mapping[str, str]) -> None:
         schedule = Schedule(control, doorbell.ring, partial(period_s, every_s=every_s))
         rng = random.Random()  # noqa: S311 - spreads load
         watch = Watch(schedule, QUEUES, every_s, rng, pulse, _SILENT_S)
-        figures = registry_of(LoopFigures(pulse), FleetFigures(control))
-        ProcessCollector(registry=figures)
         checkups = Checkups(control, settings, partial(ping, redis_url))
+        figures = registry_of(
+            LoopFigures(pulse), FleetFigures(control), HostFigures(control.root, doorbell), ReadinessFigures(checkups)
+        )
+        ProcessCollector(registry=figures)
         try:
             with listening(settings.worker, pulse, checkups, partial(generate_latest, figures)):
                 watch.start()

@@ -3,11 +3,14 @@
 from collections.abc import Callable
 
 import structlog
-from celery import Celery
+from celery import Celery, Task
+from structlog.contextvars import bound_contextvars
 
 from core.errors import NotFound, OstrakaError
+from core.observing.tracing import trace_named
 from core.pipeline.doorbell import QUEUES, TASK_NAMES
 from core.runtime import Runtime
+from workers.app import TRACEPARENT
 from workers.pulse import Pulse
 
 log = structlog.get_logger()
@@ -16,14 +19,19 @@ log = structlog.get_logger()
 def register_tasks(app: Celery, runtime: Runtime, pulse: Pulse) -> None:
     """Register a task for each queue. A task that fails leaves its work in the ledger, where it is found again."""
     for queue in QUEUES:
-        app.task(name=TASK_NAMES[queue], ignore_result=True)(_worker_of(runtime, queue, pulse))
+        app.task(name=TASK_NAMES[queue], ignore_result=True, bind=True)(_worker_of(runtime, queue, pulse))
 
 
-def _worker_of(runtime: Runtime, queue: str, pulse: Pulse) -> Callable[[str], None]:
-    silent_s_max = runtime.settings.worker.hung_s
+def _worker_of(runtime: Runtime, queue: str, pulse: Pulse) -> Callable[[Task, str], None]:
+    silent_s_max, tracer = runtime.settings.worker.hung_s, runtime.observer.tracer
 
-    def work(company: str) -> None:
-        with pulse.watched(f"task-{queue}", silent_s_max):
+    def work(task: Task, company: str) -> None:
+        place = (task.request.headers or {}).get(TRACEPARENT)
+        with (
+            pulse.watched(f"task-{queue}", silent_s_max),
+            tracer.span(TASK_NAMES[queue], parent=place, company=company),
+            bound_contextvars(**trace_named(tracer)),
+        ):
             perform(runtime, queue, company)
 
     return work

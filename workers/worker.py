@@ -16,6 +16,9 @@ from prometheus_client import generate_latest
 
 from core.errors import ConfigurationError
 from core.observing.exposition import Exposition
+from core.observing.observer import Observer
+from core.observing.process import ReadinessFigures
+from core.observing.tracing import open_tracer
 from core.pipeline.checkups import Checkups
 from core.pipeline.doorbell import MAINTAIN, QUEUES
 from core.redisurl import redis_url_of
@@ -53,7 +56,8 @@ def run_worker(settings: Settings, queues: Sequence[str], environment: Mapping[s
     pulse = Pulse()
     app = create_celery(redis_url)
     app.conf.worker_consumer = partial(BeatingConsumer, beat=pulse.beat)
-    runtime = Runtime(settings, publisher(app), environment, beat=pulse.beat)
+    tracer = open_tracer(settings.telemetry, "ostraka-worker")
+    runtime = Runtime(settings, publisher(app, tracer), environment, Observer(tracer), beat=pulse.beat)
 
     def stop(**_: object) -> None:
         runtime.stopping.set()
@@ -77,7 +81,7 @@ def run_worker(settings: Settings, queues: Sequence[str], environment: Mapping[s
         watch = _watch(runtime, queues, pulse)
         checkups = Checkups(runtime.control, settings, partial(ping, redis_url))
         try:
-            with listening(settings.worker, pulse, checkups, _metrics_of(runtime, pulse)):
+            with listening(settings.worker, pulse, checkups, _metrics_of(runtime, pulse, checkups)):
                 watch.start()
                 with pulse.watched("consumer", _CONSUMER_SILENT_S):
                     app.worker_main(_arguments(queues))
@@ -109,8 +113,8 @@ def _watch(runtime: Runtime, queues: Sequence[str], pulse: Pulse) -> Watch:
     return Watch(looker, queues, settings.queue.reconcile_s, rng, pulse, settings.worker.hung_s)
 
 
-def _metrics_of(runtime: Runtime, pulse: Pulse) -> Callable[[], bytes]:
-    exposition, loops = Exposition(runtime), registry_of(LoopFigures(pulse))
+def _metrics_of(runtime: Runtime, pulse: Pulse, checkups: Checkups) -> Callable[[], bytes]:
+    exposition, loops = Exposition(runtime), registry_of(LoopFigures(pulse), ReadinessFigures(checkups))
     return lambda: exposition.of_worker() + bytes(generate_latest(loops))
 
 

@@ -18,7 +18,7 @@ class Exposition:
             self._read.register(collector)
         ProcessCollector(registry=self._read)  # open files, memory, processor time
         self._surroundings = CollectorRegistry()
-        self._surroundings.register(HostFigures(runtime))
+        self._surroundings.register(HostFigures(runtime.control.root, runtime.doorbell))
 
     def of_process(self) -> bytes:
         """Return what the process measured, and what it read from the stores of all companies."""

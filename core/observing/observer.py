@@ -5,14 +5,13 @@ microsecond and waits for nothing but another observation.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, Literal, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from core.observing.tracing import Tracer, Value
-from core.pipeline.readiness import Reason
 from core.records.tables import Lane
 
 Stage = Literal["commit", "claim", "embed", "store", "build", "publish"]
@@ -73,8 +72,6 @@ class Observer:
         self._overtaken = Counter(
             "ostraka_commits_overtaken", "Shards built in vain: the namespace had moved on.", registry=self.registry
         )
-        self._ready = Gauge("ostraka_ready", "1 while all work can be done.", registry=self.registry)
-        self._problem = Gauge("ostraka_problem", "1 for what is wrong.", ["code"], registry=self.registry)
         for queue in QUEUE_LABELS.values():  # a rate needs the 0 that it began from
             for family in (self._fill, self._searchable, self._embedded, self._indexed, self._expired, self._late):
                 family.labels(queue)
@@ -120,14 +117,6 @@ class Observer:
         """Note rows that ended failed; ``reason`` is a stable code."""
         if rows:
             self._failed.labels(reason).inc(rows)
-
-    def checked(self, reasons: Iterable[Reason]) -> None:
-        """Note what a checkup found wrong."""
-        found = list(reasons)
-        self._ready.set(not any(reason.unready for reason in found))
-        self._problem.clear()
-        for reason in found:
-            self._problem.labels(reason.code).set(1)
 
     def overtaken(self) -> None:
         """Note a shard that was built for a generation that was no more."""

@@ -1,13 +1,16 @@
-"""One process in figures: its cache, its open snapshots, the disk it writes to, its rings."""
+"""One process in figures: its cache, its open snapshots, the disk it writes to, its rings, how it is."""
 
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from core.errors import OstrakaError
+from core.pipeline.checkups import Checkups
+from core.pipeline.doorbell import Doorbell
 from core.records.figures import read_generations
 from core.runtime import Runtime
 
@@ -15,8 +18,9 @@ from core.runtime import Runtime
 class HostFigures(Collector):
     """What a process sees of its surroundings: the disk of the data directory, and Redis."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, data: Path, doorbell: Doorbell) -> None:
+        self._data = data
+        self._doorbell = doorbell
 
     def describe(self) -> Iterator[Metric]:
         """Yield nothing: to register asks no disk."""
@@ -25,10 +29,28 @@ class HostFigures(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield the present figures."""
         free = GaugeMetricFamily("ostraka_free_bytes", "Bytes free on the disk of the data directory.")
-        free.add_metric([], shutil.disk_usage(self._runtime.control.root).free)
+        free.add_metric([], shutil.disk_usage(self._data).free)
         failures = GaugeMetricFamily("ostraka_doorbell_failures", "Rings that Redis did not take.")
-        failures.add_metric([], self._runtime.doorbell.failures)
+        failures.add_metric([], self._doorbell.failures)
         yield from (free, failures)
+
+
+class ReadinessFigures(Collector):
+    """What the last checkup found: nothing before there was one."""
+
+    def __init__(self, checkups: Checkups) -> None:
+        self._checkups = checkups
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield whether all work can be done, and what is wrong."""
+        if (checkup := self._checkups.seen) is None:
+            return
+        unready = any(reason.unready for reason in checkup.reasons)
+        yield GaugeMetricFamily("ostraka_ready", "1 while all work can be done.", value=float(not unready))
+        wrong = GaugeMetricFamily("ostraka_problem", "1 for each thing that is wrong.", labels=["code"])
+        for reason in checkup.reasons:
+            wrong.add_metric([reason.code], 1)
+        yield wrong
 
 
 class CacheFigures(Collector):

@@ -2,7 +2,11 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from importlib.metadata import version
 from typing import Final
+
+from core.errors import ConfigurationError
+from core.settings import Telemetry
 
 Value = str | int | float
 
@@ -35,3 +39,22 @@ class Tracer:
 
     def close(self) -> None:
         """Send what is left."""
+
+
+def trace_named(tracer: Tracer) -> dict[str, str]:
+    """Return the id of the present trace as logs name it; nothing where there is none."""
+    place = tracer.current()
+    return {"trace_id": place.split("-")[1]} if place else {}
+
+
+def open_tracer(telemetry: Telemetry, service: str) -> Tracer:
+    """Return what the settings ask for; ``service`` names the process in traces. Raises ``ConfigurationError``."""
+    if not telemetry.otlp_endpoint:
+        return Tracer()
+    try:
+        from core.observing.otlp import OtlpTracer  # noqa: PLC0415 - an extra, and no small one
+    except ModuleNotFoundError:
+        raise ConfigurationError(
+            "[telemetry] otlp_endpoint: OpenTelemetry is not installed; install the extra `otel`, or unset it"
+        ) from None
+    return OtlpTracer(telemetry.otlp_endpoint, service, version("ostraka-server"), telemetry.sample_ratio)

@@ -42,6 +42,11 @@ class Checkups:
         self._asking = asyncio.Lock()
         self._latest: tuple[float, Checkup] | None = None
 
+    @property
+    def seen(self) -> Checkup | None:
+        """The last checkup that was made, however long ago."""
+        return self._latest[1] if self._latest else None
+
     async def latest(self) -> Checkup:
         """Return a checkup of the last second, made now if there is none."""
         async with self._asking:

@@ -9,10 +9,12 @@ import threading
 import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from contextlib import nullcontext
 from typing import Final
 
 import structlog
 
+from core.observing.tracing import Tracer
 from core.records.tables import Lane
 
 EMBED: Final = "embed"
@@ -33,10 +35,11 @@ log = structlog.get_logger()
 class Doorbell:
     """Publishes rings in the background. ``ring`` never blocks and never fails."""
 
-    def __init__(self, publish: Publish) -> None:
+    def __init__(self, publish: Publish, tracer: Tracer | None = None) -> None:
         """``publish(queue, company)`` sends one message, or raises at once when Redis is away."""
         self._publish = publish
-        self._wanted: dict[tuple[str, str], None] = {}
+        self._tracer = tracer or Tracer()
+        self._wanted: dict[tuple[str, str], str | None] = {}  # and the place in a trace of who wanted it first
         self._condition = threading.Condition()
         self._closed = False
         self.failures = 0
@@ -46,7 +49,7 @@ class Doorbell:
     def ring(self, queue: str, company: str) -> None:
         """Ask for a ring soon."""
         with self._condition:
-            self._wanted[queue, company] = None
+            self._wanted.setdefault((queue, company), self._tracer.current())
             self._condition.notify()
 
     def ring_lanes(self, company: str, lanes: AbstractSet[Lane], embedded: bool = False) -> None:
@@ -70,8 +73,9 @@ class Doorbell:
                 if not self._wanted:
                     return
                 wanted, self._wanted = self._wanted, {}
-            for queue, company in wanted:
-                self._ring(queue, company)
+            for (queue, company), place in wanted.items():
+                with self._tracer.span("ring", parent=place, queue=queue, company=company) if place else nullcontext():
+                    self._ring(queue, company)
             time.sleep(_SETTLE_S)
 
     def _ring(self, queue: str, company: str) -> None:

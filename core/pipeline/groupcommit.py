@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
 from functools import partial
 from queue import Empty, SimpleQueue
+from typing import NamedTuple
 
 from core import limits
 from core.clock import Clock
@@ -23,7 +24,15 @@ from core.records.writes import Accepted, WriteRequest, commit_writes
 
 _QUEUE_REQUESTS_MAX = 10_000
 _LINGER_S = 0.002  # at most, for the clients that the last commit answered to write again
-Waiting = tuple[WriteRequest, Future[Accepted]]
+_LINKS_MAX = 32
+
+
+class Waiting(NamedTuple):
+    """A request, who waits for it, and its place in a trace."""
+
+    request: WriteRequest
+    future: Future[Accepted]
+    place: str | None
 
 
 class GroupCommitter:
@@ -62,7 +71,7 @@ class GroupCommitter:
                 raise Unavailable("the server is stopping; send the write again", code="stopping")
             if self._waiting.qsize() >= _QUEUE_REQUESTS_MAX:
                 raise Busy("too many writes are waiting for the disk; send them again, slower", code="store_busy")
-            self._waiting.put((request, future))
+            self._waiting.put(Waiting(request, future, self._observer.tracer.current()))
         return future
 
     def close(self) -> None:
@@ -90,7 +99,7 @@ class GroupCommitter:
 
         ``expected`` requests are waited for, for a moment.
         """
-        batch, rows = [first], len(first[0].items)
+        batch, rows = [first], len(first.request.items)
         until = time.monotonic() + _LINGER_S
         while True:
             try:
@@ -99,7 +108,7 @@ class GroupCommitter:
                 return batch, None, False
             if pair is None:
                 return batch, None, True
-            rows += len(pair[0].items)
+            rows += len(pair.request.items)
             if rows > limits.GROUP_COMMIT_ROWS_MAX:
                 return batch, pair, False
             batch.append(pair)
@@ -110,25 +119,32 @@ class GroupCommitter:
         return self._waiting.get(timeout=left_s) if left_s > 0 else self._waiting.get_nowait()
 
     def _commit(self, batch: Sequence[Waiting]) -> None:
+        places = [each.place for each in batch if each.place]
+        with self._observer.tracer.span(
+            "group-commit", parent=places[0] if places else None, links=places[1:_LINKS_MAX], requests=len(batch)
+        ):
+            self._commit_together(batch)
+
+    def _commit_together(self, batch: Sequence[Waiting]) -> None:
+        requests = [each.request for each in batch]
         try:
-            answers = again(partial(self._accept, [request for request, _ in batch]))
+            answers = again(partial(self._accept, requests))
         except OstrakaError as error:
             if len(batch) > 1 and _is_ones_own(error):
                 for pair in batch:
                     self._commit([pair])
                 return
-            for _, future in batch:
-                future.set_exception(error)
+            for each in batch:
+                each.future.set_exception(error)
         except BaseException as error:  # noqa: BLE001 - every waiting request must hear of it
-            for _, future in batch:
-                future.set_exception(error)
+            for each in batch:
+                each.future.set_exception(error)
         else:
             self._observer.committed(len(batch))
-            requests = [request for request, _ in batch]
             lanes = {each.lane for each in requests if any(item.embedding is None for item in each.items)}
             self._on_commit(lanes, any(item.embedding is not None for each in requests for item in each.items))
-            for (_, future), answer in zip(batch, answers, strict=True):
-                future.set_result(answer)
+            for waiting, answer in zip(batch, answers, strict=True):
+                waiting.future.set_result(answer)
 
     def _accept(self, requests: Sequence[WriteRequest]) -> list[Accepted]:
         with self._observer.stage("commit"), self._database.write() as connection:

@@ -4,6 +4,7 @@ The API's Redis is nowhere: every ring of its is lost. The worker looks for noth
 searchable here, the scheduler rang for.
 """
 
+import re
 import signal
 from dataclasses import dataclass
 from functools import partial
@@ -96,7 +97,11 @@ def test_every_role_has_health_and_metrics(apart):
         client = getattr(apart, name)
         assert client.get("/health/live").json() == {"status": "alive"}
         eventually(lambda client=client: client.get("/health/ready").json() == {"status": "ready"})
-        assert 'ostraka_queue_oldest_age_seconds{queue="embed"}' in client.get("/metrics").text
+        figures = client.get("/metrics").text
+        assert 'ostraka_queue_oldest_age_seconds{queue="embed"}' in figures
+        assert "ostraka_ready 1.0" in figures
+        assert "ostraka_free_bytes" in figures
+        assert len(re.findall(r"^process_open_fds ", figures, re.MULTILINE)) == 1
     unready = apart.api.get("/health/ready").json()
     assert [each["code"] for each in unready["errors"]] == ["redis_unreachable"]
 

@@ -18,7 +18,7 @@ def metrics(control: ControlStore) -> Metrics:
     nothing = SimpleNamespace(entries=0, lost=0, failures=0)
     cache = SimpleNamespace(hits=0, misses=0, evictions=0, bytes_max=0, used_bytes=lambda: 0)
     parts = {"auditor": nothing, "doorbell": nothing, "cache": cache, "observer": Observer(), "opened": lambda _: None}
-    return Metrics(SimpleNamespace(control=control, **parts))
+    return Metrics(SimpleNamespace(control=control, **parts), SimpleNamespace(seen=None))
 
 
 class Raced(dict):

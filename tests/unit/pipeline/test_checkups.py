@@ -1,10 +1,13 @@
 """Checkups: shared by all who ask, made by threads that may hang alone."""
 
 import asyncio
+import math
 import threading
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from core.observing.process import ReadinessFigures
 from core.pipeline import checkups
 from core.pipeline.checkups import Checkups, _Question
 
@@ -68,5 +71,26 @@ def test_a_redis_that_hangs_is_one_that_does_not_answer(control, server_settings
         latest = await made.latest()
         assert [reason.code for reason in latest.reasons] == ["redis_unreachable"]
         go_on.set()
+
+    asyncio.run(ask())
+
+
+def test_what_a_checkup_found_is_in_the_figures_until_the_next(control, server_settings):
+    answers = [False]
+    made = Checkups(control, server_settings, lambda: answers[0])
+    registry = CollectorRegistry()
+    registry.register(ReadinessFigures(made))
+    value = registry.get_sample_value
+
+    async def ask():
+        assert value("ostraka_ready") is None
+        await made.latest()
+        assert value("ostraka_ready") == 0
+        assert value("ostraka_problem", {"code": "redis_unreachable"}) == 1
+        answers[0] = True
+        made._latest = (-math.inf, made.seen)
+        await made.latest()
+        assert value("ostraka_ready") == 1
+        assert value("ostraka_problem", {"code": "redis_unreachable"}) is None
 
     asyncio.run(ask())

@@ -1,0 +1,27 @@
+"""A real browser, headless."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.programs import program
+
+# It runs as root in containers, without a GPU, and must ask nobody but the page it is sent to.
+_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=program("chromium"), headless=True, args=_FLAGS)
+        yield opened
+        opened.close()
