@@ -15,13 +15,13 @@ from sqlalchemy import Row, delete, func, select, update
 from core.audit.log import new_log
 from core.backup.manifest import AUDIT_NAME, CONTROL_NAME, FORMAT, Manifest, SavedCompany, SavedNamespace, SavedShard
 from core.backup.survey import figures, listed_shards, live_namespaces
-from core.errors import ConfigurationError, NotFound, Unavailable
+from core.errors import NotFound, Unavailable
 from core.records.companies import live_ids
 from core.records.company import CompanyRecords
 from core.records.control import ControlStore
-from core.records.copying import copy_database, edit_copy, read_copy, rewrite_copy
+from core.records.copying import edit_copy, read_copy, rewrite_copy
+from core.records.filecopy import copy_to_file
 from core.records.leases import drop_lease, renew_lease, take_lease
-from core.records.places import FilePlace
 from core.records.tables import companies, company_keys, store
 from core.records.tables import control as control_tables
 from core.records.workplace import workplace
@@ -53,13 +53,11 @@ def take_snapshot(control: ControlStore, backup: str, only: str | None) -> Itera
     server is frozen, ``Unavailable`` while another backup is made, when a key was rotated meanwhile, or when the disk
     is full.
     """
-    if not isinstance(control.place, FilePlace):
-        raise ConfigurationError("backups of a store in PostgreSQL are made with its own tools: see docs/postgresql.md")
     control.audit.begin()
     with workplace(control.root) as folder, ExitStack() as held:
-        copy_database(control.place.path("control"), folder / CONTROL_NAME)
+        copy_to_file(control.database, folder / CONTROL_NAME)
         if only is None:
-            copy_database(control.place.path("audit"), folder / AUDIT_NAME)  # it reaches its head in the control store
+            copy_to_file(control.audit.database, folder / AUDIT_NAME)  # it reaches its head in the control store
         with read_copy(folder / CONTROL_NAME) as connection:
             head = connection.execute(select(store.c.id, store.c.master_key_id)).one()
             ids = [company for company in live_ids(connection) if only in {None, company}]
@@ -130,7 +128,7 @@ class _Lease:
 def _copy_company(records: CompanyRecords, name: str, folder: Path) -> SavedCompany:
     target = _records_copy(folder, records.company)
     target.parent.mkdir(parents=True)
-    copy_database(records.folder / "records.db", target)
+    copy_to_file(records.database, target)
     blobs = _blobs(records)
     with read_copy(target) as connection:
         counted = figures(connection)

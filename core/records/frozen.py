@@ -6,9 +6,9 @@ time has run out is over for everybody who looks at the clock; the next writer r
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, Select, Table, delete, insert, null, or_, select, update
 
 from core.errors import Frozen
 from core.records.audittables import chain
@@ -47,6 +47,7 @@ _OF_COMPANY: Final = select(counters.c.name, counters.c.value).where(
     or_(counters.c.name == _PHASE, counters.c.name == _UNTIL)
 )
 _HOLDERS: Final = {"control": store, "audit": chain}
+_COLUMNS: Final = frozenset({"frozen_at", "frozen_until"})
 _OF_ONE_ROW: Final = {kind: select(table.c.frozen_at, table.c.frozen_until) for kind, table in _HOLDERS.items()}
 
 
@@ -72,6 +73,13 @@ def write_freeze(connection: Connection, kind: Kind, freeze: Freeze, now: int) -
     rows = [{"name": name, "value": value} for name, value in values.items() if value is not None]
     if rows:
         connection.execute(insert(counters), rows)
+
+
+def without_freeze(table: Table) -> Select[Any]:
+    """Return a query of all rows of a table, but for the freeze that it may hold."""
+    if table is counters:
+        return select(counters).where(counters.c.name.not_in((_PHASE, _UNTIL)))
+    return select(*(null().label(each.name) if each.name in _COLUMNS else each for each in table.c))
 
 
 def refuse_frozen(connection: Connection, kind: Kind, now: int, *, finishing: bool) -> None:

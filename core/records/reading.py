@@ -176,7 +176,7 @@ def count_shards(connection: Connection, namespace_id: int) -> tuple[int, int]:
             shards.c.namespace_id == namespace_id, shards.c.retired_at.is_(None)
         )
     ).one()
-    return row[0], row[1]
+    return row[0], int(row[1])  # a sum of big numbers is a decimal in PostgreSQL
 
 
 def _alive(namespace: Namespace, now: int) -> Select[Any]:

@@ -42,7 +42,7 @@ class SqliteDatabase(Database):
     def __init__(self, engine: Engine, path: Path, kind: Kind, clock: Clock) -> None:
         super().__init__(kind, path.parents[2] if kind == "company" else path.parent, clock)
         self.engine = engine
-        self._path = path
+        self.path = path
         self._write_engine = engine.execution_options(ostraka_write=True)
         self._turns = WriteTurns(path.with_suffix(".turn"), _BUSY_TIMEOUT_S)
 
@@ -61,7 +61,7 @@ class SqliteDatabase(Database):
         while not self.checkpoint():
             if time.monotonic() > deadline:
                 raise Unavailable("the record store is being read without a pause; try again", code="store_busy")
-        sync(self._path)
+        sync(self.path)
 
     def checkpoint(self) -> bool:
         """Empty the write-ahead log, so that erased pages leave it too; ``False`` while readers hold it back.
@@ -83,7 +83,7 @@ class SqliteDatabase(Database):
 
     def copies(self) -> list[Path]:
         """Return the copies that migrations left beside the file."""
-        return sorted(self._path.parent.glob(f"{self._path.name}.before-*"))
+        return sorted(self.path.parent.glob(f"{self.path.name}.before-*"))
 
     def close(self) -> None:
         """Close every pooled connection."""

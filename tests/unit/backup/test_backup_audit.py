@@ -33,13 +33,13 @@ def test_entries_written_while_a_backup_is_made_leave_it_whole(control, tmp_path
     """The control store is copied first: the log reaches the head that is in it."""
     from core.backup import snapshot
 
-    copy = snapshot.copy_database
+    copy = snapshot.copy_to_file
 
     def copy_and_go_on(source, target) -> None:
         copy(source, target)
         control.audit.append([EVENT])
 
-    monkeypatch.setattr(snapshot, "copy_database", copy_and_go_on)
+    monkeypatch.setattr(snapshot, "copy_to_file", copy_and_go_on)
     folder = restored(control, tmp_path / "restored")
     again = reopened(folder)
     verdict = verify_log(again.audit)

@@ -239,14 +239,14 @@ def test_a_company_that_is_deleted_while_a_backup_begins_is_left_out(filled, mon
 
 def test_a_company_that_is_deleted_after_the_control_store_was_copied_is_in_no_backup(filled, monkeypatch):
     others = [records_of(filled, "other"), filled.records(filled.create_company("third").id)]
-    real = snapshot.copy_database
+    real = snapshot.copy_to_file
 
     def copy_then_delete(source, target):
         real(source, target)
         if target.name == "control.db":
             delete(filled, others.pop(0))
 
-    monkeypatch.setattr(snapshot, "copy_database", copy_then_delete)
+    monkeypatch.setattr(snapshot, "copy_to_file", copy_then_delete)
     assert {each.name for each in opened(back_up(filled), filled.master).manifest.companies} == {"default", "third"}
     with pytest.raises(NotFound):
         back_up(filled, others[0].company)
