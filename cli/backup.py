@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
@@ -29,6 +29,7 @@ from core.embedding.manifest import read_manifest
 from core.embedding.models import default_models_dir, ensure_model
 from core.errors import ConfigurationError, InvalidInput
 from core.records.companies import DEFAULT_COMPANY
+from core.records.places import open_place
 from core.settings import Settings
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ def restore(
         if into_company is None:
             if any(old != new for old, new in names.items()) or (names and not source.is_dir()):
                 raise InvalidInput("--namespace: a whole store is restored; name --into-company too", field="namespace")
-            restore_directory(backup, settings.storage.path)
+            with closing(open_place(settings.storage, os.environ)) as place:
+                restore_directory(backup, settings.storage.path, place if settings.storage.database_url else None)
             with control_of(config, data) as control, recorded(control, "backup.restore") as note:
                 note.target = backup.header.backup
             typer.echo(f"{settings.storage.path} holds the store of {backup.header.backup}")

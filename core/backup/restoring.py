@@ -3,6 +3,8 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import delete
@@ -10,11 +12,17 @@ from sqlalchemy import delete
 from core.backup.manifest import AUDIT_NAME, CONTROL_NAME, is_shard, place_of
 from core.backup.reading import BackupReader
 from core.backup.survey import check_copies
+from core.clock import Clock, now_us
+from core.crypto.keysource import HeldKey
 from core.durability import make_durable_directory, sync
 from core.errors import Conflict
 from core.ids import new_id
+from core.records.adoption import adopt_earlier
+from core.records.control import ControlStore
 from core.records.copying import edit_copy
 from core.records.frozen import Freeze, write_freeze
+from core.records.moving import Origin, bring, origin_of, publish, refuse_occupied
+from core.records.places import FilePlace, Place
 from core.records.tables import leases
 
 
@@ -27,13 +35,16 @@ def verify(backup: BackupReader) -> None:
         unpack(backup, Path(folder), with_shards=False)
 
 
-def restore_directory(backup: BackupReader, target: Path) -> None:
+def restore_directory(backup: BackupReader, target: Path, place: Place | None = None) -> None:
     """Make the data directory ``target`` from a backup; it appears at once, and only if all of the backup is right.
 
-    A freeze and the leases of the moment it was made at are not restored. Raises ``Conflict`` unless ``target`` is
-    empty or not there, or when it is a mount point, ``IntegrityError`` when the backup is damaged.
+    With a ``place`` the record store goes there, and the directory has the shards alone. A freeze and the leases of the
+    moment it was made at are not restored. Raises ``Conflict`` unless ``target`` is empty or not there, or when it is a
+    mount point, or when ``place`` holds a store; ``IntegrityError`` when the backup is damaged; ``Unavailable``.
     """
     target = target.absolute()
+    if place is not None:
+        refuse_occupied(place, backup.header.store)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise Conflict(f"{target} is not an empty directory; name another, or move what is there away", field="data")
     if target.is_mount():
@@ -46,6 +57,7 @@ def restore_directory(backup: BackupReader, target: Path) -> None:
     try:
         unpack(backup, folder, with_shards=True)
         _begin_anew(folder, [company.id for company in backup.manifest.companies])
+        origin = None if place is None else _bring(backup, folder, place)
         for path in (*(path for path in folder.rglob("*") if path.is_dir()), folder):
             sync(path)
         if target.exists():
@@ -55,6 +67,8 @@ def restore_directory(backup: BackupReader, target: Path) -> None:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+    if place is not None and origin is not None:  # last: a store whose shards are missing would build them anew
+        publish(origin, place)
 
 
 def unpack(backup: BackupReader, folder: Path, *, with_shards: bool) -> None:
@@ -72,6 +86,33 @@ def unpack(backup: BackupReader, folder: Path, *, with_shards: bool) -> None:
             out.flush()
             os.fsync(out.fileno())
     check_copies(folder, backup.manifest, backup.header.store)
+
+
+@contextmanager
+def opened_folder(
+    backup: BackupReader, folder: Path, clock: Clock = now_us, purge_s: float = 0
+) -> Iterator[ControlStore]:
+    """Yield the store that was unpacked into a folder, brought up to date."""
+    place = FilePlace(folder)
+    database = place.open("control", clock)
+    adopt_earlier(database, backup.master)
+    held = HeldKey(backup.master, f"what opened {backup.header.backup}")
+    opened = ControlStore(place, database, backup.master, held, clock, purge_s)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def _bring(backup: BackupReader, folder: Path, place: Place) -> Origin:
+    """Bring the record store of a folder to its place, and leave the shards alone in the folder."""
+    with opened_folder(backup, folder) as control:
+        origin = origin_of(control, new_id("restore"))
+        bring(origin, place)
+    for path in folder.rglob("*"):
+        if path.is_file() and not is_shard(path.name):
+            path.unlink()
+    return origin
 
 
 def _begin_anew(folder: Path, company_ids: list[str]) -> None:

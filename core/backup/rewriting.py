@@ -13,14 +13,11 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, bindparam, select, update
 
 from core.backup.reading import BackupReader
-from core.backup.restoring import unpack
-from core.crypto.keysource import HeldKey
+from core.backup.restoring import opened_folder, unpack
 from core.errors import Conflict, NotFound
 from core.memory import NewMemory
-from core.records.adoption import adopt_earlier
 from core.records.company import CompanyRecords, Namespace
 from core.records.control import ControlStore
-from core.records.places import FilePlace
 from core.records.rows import TABLE, open_content
 from core.records.tables import Lane, State, jobs, memories
 from core.records.workplace import workplace
@@ -42,15 +39,8 @@ def unpacked(backup: BackupReader, control: ControlStore) -> Iterator[ControlSto
     """Yield the store that a backup holds, without its shards, in a private folder of this server's data directory."""
     with workplace(control.root) as folder:
         unpack(backup, folder, with_shards=False)
-        place = FilePlace(folder)
-        database = place.open("control", control.clock)
-        adopt_earlier(database, backup.master)
-        held = HeldKey(backup.master, f"what opened {backup.header.backup}")
-        opened = ControlStore(place, database, backup.master, held, control.clock, control.purge_s)
-        try:
+        with opened_folder(backup, folder, control.clock, control.purge_s) as opened:
             yield opened
-        finally:
-            opened.close()
 
 
 def rewrite(

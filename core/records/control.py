@@ -23,6 +23,7 @@ from core.errors import ConfigurationError, Frozen, IntegrityError, NotFound, Os
 from core.ids import new_id
 from core.records.adoption import adopt_earlier
 from core.records.anchors import check_anchor, epoch_of, read_anchor, write_anchor
+from core.records.arriving import arriving
 from core.records.companies import DEFAULT_COMPANY, Company, insert_company, list_all, live_ids, with_id, with_name
 from core.records.company import CompanyRecords
 from core.records.engine import Database
@@ -236,6 +237,12 @@ def open_control(
             opened.callback(database.close)
             with database.read() as connection:
                 row = connection.execute(select(store)).first()
+                on_its_way = arriving(connection)
+            if on_its_way:
+                raise ConfigurationError(
+                    f"{place.where} holds a part of a store: repeat what was to bring it, `ostraka migrate-store` or "
+                    "`ostraka backup restore`, until it says that it is there"
+                )
             if row is None and place.companies():
                 raise ConfigurationError(
                     f"{place.where} holds companies, but its control.db is missing or empty; restore "
