@@ -7,10 +7,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+IMAGE_FOLDER ?= .image
 SOURCES := api benchmarks cli core sdk tests workers
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 serve: $(VENV)/.server ## run the server on 127.0.0.1:3300 (ARGS="--port 4000 --data DIR" passes flags on)
 	$(BIN)/ostraka serve $(ARGS)
@@ -32,6 +33,14 @@ check: $(VENV)/.dev ## format, lint, types, import rules, advisories
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.dependencies
+
+compose-check: $(VENV)/.dev ## check compose/: specification, Dockerfile, policies of our own
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose/compose.yaml
+	$(BIN)/hadolint compose/Dockerfile
+	$(BIN)/python -m pytest tests/unit/deploy/test_compose.py $(ARGS)
+
+image-check: $(VENV)/.dev ## carry out the Dockerfile without an engine and try the image (root and debootstrap; some minutes)
+	$(BIN)/python -m tests.image.check $(IMAGE_FOLDER) $(ARGS)
 
 audit-deps: $(VENV)/.dev ## compare the pinned dependencies with published advisories
 	$(BIN)/python -m tests.dependencies
@@ -83,4 +92,4 @@ $(VENV)/.programs: $(VENV)/.python Makefile
 		|| echo "chromium is not here, and only root can bring it: the tests of pages will fail; install it"
 	@touch $@
 
-.PHONY: help serve demo test fault check audit-deps fmt bench clean
+.PHONY: help serve demo test fault check compose-check image-check audit-deps fmt bench clean

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import audit, backup, companies, deletions, failures, freeze, keys, models, moving, rotate, transfer
+from cli import audit, backup, companies, deletions, failures, freeze, keys, models, moving, rotate, transfer, upgrade
 from cli.backfill.command import backfill
 from cli.options import Config, Data, Host, Port, settings_of
 from cli.secrecy import take_secrets
@@ -36,6 +36,7 @@ app.command("import")(transfer.import_)
 app.command()(backfill)
 app.command("migrate-store")(moving.migrate_store)
 app.command("verify-deleted")(deletions.verify_deleted)
+app.command()(upgrade.upgrade)
 
 
 @app.command()

@@ -122,6 +122,17 @@ def test_a_copy_is_made_first(old, open_server):
     assert contents(copies[f"records.db.before-{HEAD}"]) == before
 
 
+def test_the_command_upgrades_without_a_server(old, tmp_path):
+    before = contents(records(old.storage.path))
+    key = {"OSTRAKA_ENCRYPTION_KEY": KEY}
+    for _ in range(2):  # the second finds nothing to do
+        status, said, errors = run_command(tmp_path, "upgrade", environment=key)
+        assert (status, said) == (0, "up to date: the control database and 1 of companies\n"), errors
+    assert version(records(old.storage.path)) == HEAD
+    [copy] = old.storage.path.rglob("records.db.before-*")
+    assert contents(copy) == before
+
+
 def test_companies_of_an_older_release_get_terms_without_bounds(old, monkeypatch):
     with monkeypatch.context() as killed:
         killed.setattr(opening, "adopt_earlier", lambda *_: (_ for _ in ()).throw(Unavailable("killed")))

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted(page for folder in ("", "docs/**/", "compose/", "k8s/") for page in ROOT.glob(f"{folder}*.md"))
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
 
