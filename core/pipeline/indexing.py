@@ -17,6 +17,7 @@ from core.embedding.runtime import Embedder
 from core.errors import Frozen, NotFound, OstrakaError, StaleGeneration
 from core.observing.observer import Observer
 from core.pipeline.building import UNINDEXABLE, Built, ShardBuilder, absorbed
+from core.pipeline.bulkwait import BulkWait
 from core.pipeline.embedding import BROKEN
 from core.pipeline.patience import Patience
 from core.pipeline.plans import Compaction, Flush, plan_compaction, plan_flush
@@ -35,7 +36,7 @@ from core.records.shardlist import (
     namespace_state,
 )
 from core.records.tables import Lane, namespaces
-from core.records.waiting import Waiting, embedded_ids, has_bulk, waiting_namespaces
+from core.records.waiting import embedded_ids, has_bulk, waiting_namespaces
 from core.shards.blobs import LocalBlobs
 from core.shards.builder import GraphSettings
 from core.shards.cache import ShardCache
@@ -73,7 +74,7 @@ class IndexStage:
         self._flush_lease_s = flush_lease_s
         self._deaths_max = max(1, attempts_max - IN_COMPANY)  # of a row tried alone
         self._patience = Patience(records.clock, random.Random())  # noqa: S311 - spreads load, guards nothing
-        self._bulk_seen: dict[int, int] = {}  # since when a namespace's embedded bulk rows wait, as seen here
+        self._bulk_wait = BulkWait()
 
     def drain(self) -> int:
         """Flush every namespace that should be, until none should; return the number of flushes. Raises ``Frozen``."""
@@ -81,7 +82,7 @@ class IndexStage:
         while True:
             with self._records.database.read() as connection:
                 waiting = waiting_namespaces(connection, self._records.clock())
-            waited_s = self._bulk_waited_s(waiting)
+            waited_s = self._bulk_wait.waited_s(waiting, self._records.clock())
             due = [
                 (each.namespace_id, plan) for each in waiting for plan in plan_flush(each, waited_s[each.namespace_id])
             ]
@@ -100,17 +101,6 @@ class IndexStage:
     def discard(self, namespace_public_id: str, shard: str) -> None:
         """Remove a shard that no reader can list any more."""
         self._builder.discard(namespace_public_id, shard)
-
-    def _bulk_waited_s(self, waiting: Sequence[Waiting]) -> dict[int, float]:
-        """Return how long each namespace's embedded bulk rows have waited: since they were first seen, or flushed last.
-
-        Not since they were accepted: the end of a long load would have waited long before it was embedded, and each of
-        its batches would be flushed alone.
-        """
-        now = self._records.clock()
-        bulk = {each.namespace_id for each in waiting if each.bulk}
-        self._bulk_seen = {ns: min(now, self._bulk_seen.get(ns, now)) for ns in bulk}  # a clock may be set back
-        return {each.namespace_id: (now - self._bulk_seen.get(each.namespace_id, now)) / 1e6 for each in waiting}
 
     def _isolated(self, name: str, work: Callable[[], bool]) -> int:
         """Return 1 if ``work`` changed something. What fails is tried again later, and later still."""
@@ -145,8 +135,6 @@ class IndexStage:
             return self._flush_held(namespace, plan, held, tries)
 
     def _flush_held(self, namespace: Namespace, plan: Flush, held: Held, tries: str) -> bool:
-        if plan is not Flush.TAIL:
-            self._bulk_seen.pop(namespace.id, None)
         lanes = {Flush.TAIL: [Lane.INTERACTIVE], Flush.SHARD: [Lane.BULK], Flush.ALL: list(Lane)}[plan]
         limit = limits.BULK_SHARD_ROWS if plan is Flush.SHARD else limits.TAIL_ROWS_MAX
         with self._records.database.read() as connection:
@@ -159,6 +147,8 @@ class IndexStage:
             kept = members_of(connection, [shard.id for shard in replaced])
         if state is None or not fresh:
             return False
+        if plan is Flush.SHARD and len(fresh) < limits.TAIL_ROWS_MAX:
+            return True  # another worker has flushed them since the plan was made: look again
         namespace.key.at_least(state.key_version)
         if not held.deaths:
             self._index(namespace, fresh, kept, state.generation, replaced)

@@ -19,16 +19,18 @@ class Waiting:
     interactive: int
     bulk: int
     bulk_coming: bool  # more bulk rows of this namespace are still to be embedded, or arrive embedded
+    bulk_oldest: int = 0  # the id of the oldest of them
 
 
 def waiting_namespaces(connection: Connection, now: int) -> list[Waiting]:
     """Return, for each namespace with embedded rows, how many wait in each lane."""
     rows = connection.execute(
-        select(memories.c.namespace_id, memories.c.lane, func.count())
+        select(memories.c.namespace_id, memories.c.lane, func.count(), func.min(memories.c.id))
         .where(memories.c.state == State.EMBEDDED)
         .group_by(memories.c.namespace_id, memories.c.lane)
     ).all()
     counts = {(row[0], row[1]): row[2] for row in rows}
+    oldest = {row[0]: row[3] for row in rows if row[1] == Lane.BULK}
     result = []
     for namespace_id in sorted({row[0] for row in rows}):
         bulk = counts.get((namespace_id, Lane.BULK), 0)
@@ -36,7 +38,7 @@ def waiting_namespaces(connection: Connection, now: int) -> list[Waiting]:
         coming = bulk > 0 and (
             has_bulk(connection, namespace_id, State.PENDING) or _arriving(connection, namespace_id, now)
         )
-        result.append(Waiting(namespace_id, interactive, bulk, coming))
+        result.append(Waiting(namespace_id, interactive, bulk, coming, oldest.get(namespace_id, 0)))
     return result
 
 
