@@ -22,6 +22,7 @@ LOOKING = {  # these change nothing, or run a server whose requests are recorded
     "backup list",
     "backup verify",
     "companies list",
+    "backfill",  # the server that it writes to records it
     "demo",
     "doctor",
     "failures list",
