@@ -94,7 +94,8 @@ def create_app(
     app.add_middleware(HeadLimit)
     if trusted := runtime.settings.server.trusted_proxies:
         app.add_middleware(TrustedProxies, trusted=trusted)
-    app.add_middleware(Observed, metrics=app.state.metrics, tracer=runtime.observer.tracer)
+    logs_each = runtime.settings.server.log_level == "debug"
+    app.add_middleware(Observed, metrics=app.state.metrics, tracer=runtime.observer.tracer, logs_each=logs_each)
     problems.install(app)
     # Looked through in this order at each request: what is asked most comes first.
     modules = (

@@ -20,10 +20,11 @@ _UNROUTED: Final = "none"  # a path that is no route is not ours to name
 class Observed:
     """The outermost layer: it gives each request its id, and notes route, status and time. Nothing that it brought."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, tracer: Tracer) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, tracer: Tracer, *, logs_each: bool) -> None:
         self._app = app
         self._metrics = metrics
         self._tracer = tracer
+        self._logs_each = logs_each
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and note how it went."""
@@ -54,7 +55,8 @@ class Observed:
         self._metrics.observe_request(method, route, status, took_s)
         job: dict[str, Value] = {"job_id": known["job_id"]} if "job_id" in known else {}
         self._tracer.note(method=method, route=route, status=status, **job)
-        log.debug("request", method=method, route=route, status=status, took_s=took_s, **job)
+        if self._logs_each:  # to ask the logger costs more than all the rest
+            log.debug("request", method=method, route=route, status=status, took_s=took_s, **job)
 
 
 def _parent(scope: Scope) -> str | None:

@@ -74,6 +74,19 @@ def test_the_age_of_what_waits_grows_until_it_is_done(server, clock):
     assert {value(server.runtime, AGE, queue=queue) for queue in ("embed", "embed-bulk", "index")} == {0}
 
 
+def test_the_figures_are_read_from_postgresql_too(open_server, postgres_settings, clock):
+    server = open_server(postgres_settings)
+    server.write(note(0))
+    server.write(note(1), lane=Lane.BULK)
+    clock.advance(90)
+    assert value(server.runtime, AGE, queue="embed") == value(server.runtime, AGE, queue="embed-bulk") == 90
+    server.settle()
+    found = shown(server.runtime)
+    assert found["ostraka_fleet_rows", frozenset({("state", "indexed")})] == 2
+    assert found["ostraka_fleet_shards", frozenset({("tier", "0")})] == 1
+    assert found["ostraka_fleet_imbalance", frozenset()] == 0
+
+
 def test_every_process_reads_the_same_and_measures_its_own(server, open_server):
     other = open_server()
     server.write(note(0))
