@@ -6,11 +6,11 @@ What is shown or handed on never has the password in it.
 """
 
 from typing import Final
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 ENV_PASSWORD: Final = "PGPASSWORD"  # noqa: S105 - the name of a variable, libpq's own
 SCHEMES: Final = ("postgresql", "postgres")
-_PASSWORD: Final = "password"  # noqa: S105 - the name of a parameter
+_OPTION: Final = "password="
 
 
 def is_database_url(url: str) -> bool:
@@ -25,11 +25,11 @@ def split_password(url: str) -> tuple[str, str | None]:
     """Return an address without its password, and the password, ``None`` where it has none."""
     parts = urlsplit(url)
     who, at, where = parts.netloc.rpartition("@")
-    user, colon, password = who.partition(":")
-    options = parse_qsl(parts.query, keep_blank_values=True)
-    named = [value for name, value in options if name == _PASSWORD]
-    if not colon and not named:
+    user, _, password = who.partition(":")
+    options = [option for option in parts.query.split("&") if option]
+    named = [option.removeprefix(_OPTION) for option in options if option.startswith(_OPTION)]
+    if ":" not in who and not named:
         return url, None
-    query = urlencode([(name, value) for name, value in options if name != _PASSWORD])
-    bare = urlunsplit((parts.scheme, user + at + where, parts.path, query, ""))
-    return bare, named[-1] if named else unquote(password)
+    query = "&".join(option for option in options if not option.startswith(_OPTION))
+    bare = f"{parts.scheme}://{user}{at}{where}{parts.path}"  # urlunsplit drops the slashes of an address without host
+    return f"{bare}?{query}" if query else bare, unquote(named[-1] if named else password)

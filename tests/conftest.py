@@ -15,6 +15,7 @@ from core.embedding.runtime import Embedder
 from core.records.control import ControlStore, open_control
 from core.settings import Settings, load_settings
 from tests.postgres_server import PostgresServer
+from tests.stores import SQLITE, choose
 
 SEED = int(os.environ.get("OSTRAKA_TEST_SEED", "20261122"))
 
@@ -69,14 +70,21 @@ def postgres_url(postgres: PostgresServer) -> Iterator[str]:
     postgres.drop(url)
 
 
-@pytest.fixture
-def postgres_settings(tmp_path: Path, postgres_url: str) -> Settings:
-    return load_settings(None, {"storage": {"path": str(tmp_path / "data"), "database_url": postgres_url}})
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if not metafunc.definition.path.is_relative_to(Path(__file__).parent / "integration" / "records"):
+        choose(metafunc, SQLITE)
 
 
 @pytest.fixture
-def server_settings(tmp_path: Path) -> Settings:
-    return load_settings(None, {"storage": {"path": str(tmp_path / "data")}})
+def record_store(request: pytest.FixtureRequest) -> str:
+    """Where a test's records are: in files, unless the test asks for ``tests.stores``."""
+    return getattr(request, "param", os.environ.get("X_STORE", "sqlite"))
+
+
+@pytest.fixture
+def server_settings(tmp_path: Path, record_store: str, request: pytest.FixtureRequest) -> Settings:
+    url = request.getfixturevalue("postgres_url") if record_store == "postgres" else ""
+    return load_settings(None, {"storage": {"path": str(tmp_path / "data"), "database_url": url}})
 
 
 @pytest.fixture

@@ -6,9 +6,11 @@ import signal
 import subprocess
 import tempfile
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 from psycopg import sql
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -51,9 +53,13 @@ class PostgresServer:
         self._wait()
 
     def kill(self) -> None:
-        """Kill it as a power cut would: nothing is flushed, nothing is said."""
-        self.process.send_signal(signal.SIGKILL)
+        """Kill all of it at once: nothing is flushed, nothing is said."""
+        doomed = [*psutil.Process(self.process.pid).children(), psutil.Process(self.process.pid)]
+        for each in doomed:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
         self.process.wait(_END_S)
+        psutil.wait_procs(doomed, _END_S)
 
     def stop(self) -> None:
         """Stop it; transactions under way are rolled back."""
@@ -67,8 +73,8 @@ class PostgresServer:
         self.process.wait(_END_S)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def url(self, database: str = "postgres") -> str:
-        return f"postgresql://postgres@/{database}?host={self.folder / 'data'}"
+    def url(self, database: str = "postgres", user: str = "postgres") -> str:
+        return f"postgresql://{user}@/{database}?host={self.folder / 'data'}"
 
     def run(self, statement: str, *names: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Run a statement in no transaction; each ``{}`` in it is a name."""
@@ -76,9 +82,9 @@ class PostgresServer:
             cursor = connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))  # type: ignore[arg-type]
             return cursor.fetchall() if cursor.description else []
 
-    def new_database(self) -> str:
-        """Return the address of a new database in which control store and audit log have their tables already."""
-        if not self._template:
+    def new_database(self, of: str | None = None) -> str:
+        """Return the address of a new database: a copy, or one with the tables of control store and audit log."""
+        if of is None and not self._template:
             self._template = "prepared"
             self.run("CREATE DATABASE {}", self._template)
             place = PostgresPlace(self.folder, self.url(self._template), None, 4)
@@ -86,12 +92,19 @@ class PostgresServer:
             place.open("audit", now_us)
             place.close()
         name = f"test_{next(_numbers)}"
-        self.run("CREATE DATABASE {} TEMPLATE {}", name, self._template)
+        self.run("CREATE DATABASE {} TEMPLATE {}", name, self._template if of is None else name_of(of))
         return self.url(name)
+
+    def own_database(self) -> str:
+        """Return the address of an empty database for a role that owns it and may do nothing else."""
+        name = f"owned_{next(_numbers)}"
+        self.run("CREATE ROLE {} LOGIN", name)
+        self.run("CREATE DATABASE {} OWNER {}", name, name)
+        return self.url(name, name)
 
     def drop(self, url: str) -> None:
         """Remove a database, whoever is connected to it."""
-        self.run("DROP DATABASE IF EXISTS {} WITH (FORCE)", psycopg.conninfo.conninfo_to_dict(url)["dbname"])
+        self.run("DROP DATABASE IF EXISTS {} WITH (FORCE)", name_of(url))
 
     @retry(
         retry=retry_if_exception_type(psycopg.OperationalError),
@@ -102,3 +115,8 @@ class PostgresServer:
     def _wait(self) -> None:
         assert self.process.poll() is None, (self.folder / "log").read_text()
         self.run("SELECT 1")
+
+
+def name_of(url: str) -> str:
+    """Return the name of the database at an address."""
+    return str(psycopg.conninfo.conninfo_to_dict(url)["dbname"])

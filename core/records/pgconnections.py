@@ -23,6 +23,7 @@ from core.records.pgerrors import committing, is_away, translated
 _POOLED: Final = 8  # kept open by a process that needs fewer most of the time
 _POOL_WAIT_S: Final = 10
 _RECYCLE_S: Final = 1_800
+_USED: Final = "used"  # a mark on a connection
 _PARAMETERS: Final[dict[str, Any]] = {
     "autocommit": True,  # transactions begin where we say so
     "connect_timeout": 5,
@@ -97,18 +98,23 @@ class Connections:
             raise
 
     def _try_to_begin(self, opening: str) -> Connection:
-        with ExitStack() as failed, translated():
-            connection = failed.enter_context(self._engine.connect())
-            connection.begin()
-            try:
-                _send(connection, opening)
-            except psycopg.Error as error:
-                if is_away(error):
-                    connection.invalidate(error)
-                    self._engine.dispose()  # the others lead to the same server
-                raise
-            failed.pop_all()
-        return connection
+        """Return a connection in a transaction. Pooled ones that turn out to be dead are passed over at once."""
+        while True:
+            with ExitStack() as failed, translated():
+                connection = failed.enter_context(self._engine.connect())
+                connection.begin()
+                try:
+                    _send(connection, opening)
+                except psycopg.Error as error:
+                    used = connection.info.get(_USED)
+                    if is_away(error):
+                        connection.invalidate(error)
+                        if used:
+                            continue
+                    raise
+                connection.info[_USED] = True
+                failed.pop_all()
+                return connection
 
 
 def _send(connection: Connection, statements: str) -> None:

@@ -25,7 +25,7 @@ from core.records.schema import HEADS, METADATA, Kind, is_older, revision_of, up
 
 _STATEMENT_S: Final = 60  # the longest, a look at each of a million rows, takes a few seconds
 _LOCK_S: Final = 30
-_IDLE_WRITING_S: Final = 60  # then the server ends a writer that was paused or cut off, and others go on
+_IDLE_WRITING_S: Final = 15  # then the server ends a writer that was paused or cut off, before those behind it give up
 _IDLE_READING_S: Final = 600
 _READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _WRITE: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"

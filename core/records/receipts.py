@@ -7,7 +7,7 @@ those without one were not deleted by anybody: their time ran out.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Label, Row, Select, Update, insert, select, update
 
@@ -58,6 +58,7 @@ class Receipt:
     purge_due_at: int
     purged_at: int | None
     masked: bool
+    in_file: bool = True  # else in PostgreSQL, whose files are not ours
 
     @property
     def state(self) -> Literal["erasing", "erased", "purged"]:
@@ -90,14 +91,25 @@ class Receipt:
             if self.masked or self.finished_at is None:
                 left.append(Remaining("index shards", self.purge_due_at, "masked in every answer"))
             left.append(Remaining("replaced shard files", self.purge_due_at, "kept for searches under way"))
-            left.append(Remaining("write-ahead log", self.purge_due_at, "sealed pages of before the deletion"))
-        left.append(
-            Remaining("unused space in the database", None, "SQLite may keep sealed fragments until it reuses it")
-        )
-        until = "maintenance" if self.kind is Kind.NAMESPACE else "the operator"
-        left.append(Remaining("copies of before an upgrade", None, f"records.db.before-…, until {until} removes them"))
+        left += self._remains_in_file() if self.in_file else _REMAINS_IN_POSTGRESQL
         left.append(Remaining("backups", None, "those made before created_at hold it, sealed under the master key"))
         return left
+
+    def _remains_in_file(self) -> list[Remaining]:
+        until = "maintenance" if self.kind is Kind.NAMESPACE else "the operator"
+        left = [
+            Remaining("unused space in the database", None, "SQLite may keep sealed fragments until it reuses it"),
+            Remaining("copies of before an upgrade", None, f"records.db.before-…, until {until} removes them"),
+        ]
+        if self.purged_at is None:
+            left.insert(0, Remaining("write-ahead log", self.purge_due_at, "sealed pages of before the deletion"))
+        return left
+
+
+_REMAINS_IN_POSTGRESQL: Final = (
+    Remaining("unused space in the database", None, "PostgreSQL keeps sealed values until it reuses it"),
+    Remaining("write-ahead log", None, "sealed values, until PostgreSQL recycles it; its archive and replicas, too"),
+)
 
 
 def open_receipt(connection: Connection, namespace_id: int, kind: Kind, now: int, purge_us: int) -> tuple[int, str]:
@@ -138,7 +150,7 @@ def get_receipt(connection: Connection, public_id: str) -> Receipt:
     row = connection.execute(_receipts().where(deletions.c.public_id == public_id)).first()
     if row is None:
         raise NotFound("there is no such deletion", field="deletion_id")
-    return _receipt(row)
+    return _receipt(connection, row)
 
 
 def list_receipts(
@@ -150,7 +162,7 @@ def list_receipts(
         statement = statement.where(deletions.c.namespace_id.in_(namespace_ids))
     if after is not None:
         statement = statement.where(deletions.c.id < after)
-    return [_receipt(row) for row in connection.execute(statement)]
+    return [_receipt(connection, row) for row in connection.execute(statement)]
 
 
 def unfinished(connection: Connection) -> Sequence[Row[Any]]:
@@ -197,7 +209,7 @@ def _receipts() -> Select[Any]:
     )
 
 
-def _receipt(row: Row[Any]) -> Receipt:
+def _receipt(connection: Connection, row: Row[Any]) -> Receipt:
     return Receipt(
         row=row.id,
         id=row.public_id,
@@ -210,4 +222,5 @@ def _receipt(row: Row[Any]) -> Receipt:
         purge_due_at=row.purge_due_at,
         purged_at=row.purged_at,
         masked=row.masked,
+        in_file=connection.dialect.name == "sqlite",
     )

@@ -14,7 +14,7 @@ from core.records.control import ControlStore, open_control
 from core.records.rows import open_content, open_vectors
 from core.records.shardlist import ShardRecord, live_shards, namespace_state
 from core.records.tables import State, jobs, leases, memories
-from core.settings import load_settings
+from core.settings import ENV_DATABASE_URL, load_settings
 from core.shards.blobs import LocalBlobs
 from core.shards.cache import ShardCache
 from core.shards.opening import open_shard
@@ -34,7 +34,8 @@ class Auditor:
     @property
     def records(self) -> CompanyRecords:
         if self._control is None:
-            self._control = open_control(load_settings(None, {"storage": {"path": self._data}}), self._environment)
+            storage = {"path": self._data, "database_url": self._environment.get(ENV_DATABASE_URL, "")}
+            self._control = open_control(load_settings(None, {"storage": storage}), self._environment)
         return self._control.records(self._control.find_company(DEFAULT_COMPANY).id)
 
     def namespace(self, name: str = "audited") -> Namespace:

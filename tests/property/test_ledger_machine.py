@@ -1,6 +1,7 @@
 """The ledger under random work: after every step each accepted row is counted once, whichever way it is counted."""
 
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from core.records.tables import Lane, jobs
 from core.records.writes import Idempotency
 from core.settings import load_settings
 from tests.integration.records.conftest import Desk, ManualClock
+from tests.postgres_server import PostgresServer
 
 NAMES = st.sampled_from(["alpha", "beta"])
 IDS = st.sampled_from(["m0", "m1", "m2"])
@@ -39,6 +41,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     template: Path
     root: Path
+    new_database: Callable[[], str]  # the address of a copy of the template's, or nothing
     examples = 0
 
     @initialize()
@@ -47,7 +50,9 @@ class LedgerMachine(RuleBasedStateMachine):
         self.data = self.root / f"data-{self.examples}"
         shutil.copytree(self.template, self.data)
         clock = ManualClock()
-        self.control = open_control(load_settings(None, {"storage": {"path": str(self.data)}}), clock=clock)
+        self.url = type(self).new_database()
+        storage = {"path": str(self.data), "database_url": self.url}
+        self.control = open_control(load_settings(None, {"storage": storage}), clock=clock)
         self.desk = Desk(self.control.records(self.control.companies()[0].id), clock)
         self.accepted: dict[int, int] = {}
         self.claims: list[tuple[str, list[int]]] = []
@@ -151,13 +156,24 @@ class LedgerMachine(RuleBasedStateMachine):
 
 @pytest.mark.timeout(120)
 def test_the_ledger_balances_after_every_step(tmp_path):
-    template = tmp_path / "template"
-    made = open_control(load_settings(None, {"storage": {"path": str(template)}}))
+    check(tmp_path, "", lambda: "", examples=30)
+
+
+@pytest.mark.timeout(120)
+def test_it_balances_on_postgresql(tmp_path, postgres: PostgresServer):
+    url = postgres.new_database()
+    check(tmp_path, url, lambda: postgres.new_database(of=url), examples=4)
+
+
+def check(root: Path, url: str, copy: Callable[[], str], examples: int) -> None:
+    """Run the machine from copies of a store at ``url``, or in a folder."""
+    made = open_control(load_settings(None, {"storage": {"path": str(root / "template"), "database_url": url}}))
     made.records(made.companies()[0].id)
     made.close()
 
     class Prepared(LedgerMachine):
-        pass
+        template = root / "template"
+        new_database = staticmethod(copy)
 
-    Prepared.template, Prepared.root = template, tmp_path
-    run_state_machine_as_test(Prepared, settings=settings(max_examples=30, stateful_step_count=40, deadline=None))
+    Prepared.root = root
+    run_state_machine_as_test(Prepared, settings=settings(max_examples=examples, stateful_step_count=40, deadline=None))

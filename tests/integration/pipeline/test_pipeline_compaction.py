@@ -6,6 +6,9 @@ from core import limits
 from core.pipeline.maintenance import READER_GRACE_S
 from core.records.tables import Lane, memories
 from core.settings import Storage
+from tests.stores import LONG_ON_POSTGRES
+
+RECORD_STORES = LONG_ON_POSTGRES
 
 PURGE_S = Storage().purge_s
 WORDS = ["amber", "basalt", "cobalt", "dolomite", "emerald", "flint", "garnet", "halite"]

@@ -7,6 +7,9 @@ from core.pipeline.plans import Flush
 from core.records.counters import set_counter
 from core.records.leases import take_lease
 from core.records.tables import Lane, counters
+from tests.stores import LONG_ON_POSTGRES
+
+RECORD_STORES = LONG_ON_POSTGRES
 
 LEASE_S = 60
 ATTEMPTS = 5  # the default of [queue] attempts_max

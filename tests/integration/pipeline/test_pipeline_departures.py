@@ -21,6 +21,9 @@ from core.search.request import Scope, SearchRequest
 from core.shards.cache import ShardCache
 from core.tenant import Tenant
 from tests.integration.processes import eventually
+from tests.stores import IN_FILES, LONG_ON_POSTGRES
+
+RECORD_STORES = LONG_ON_POSTGRES
 
 
 class Acme:
@@ -230,6 +233,7 @@ def wrapped_keys(acme: Acme) -> list[bytes]:
         return [row.wrapped for row in rows]
 
 
+@IN_FILES
 def test_files_put_aside_before_do_not_open_with_any_key_that_is_left(acme, tmp_path):
     copy = tmp_path / "aside"
     acme.tenant.records.database.settle()

@@ -9,6 +9,9 @@ from core.observing.exposition import Exposition
 from core.records.lifecycle import change_terms
 from core.records.tables import Lane
 from tests.integration.processes import eventually
+from tests.stores import LONG_ON_POSTGRES
+
+RECORD_STORES = LONG_ON_POSTGRES
 
 AGE = "ostraka_queue_oldest_age_seconds"
 

@@ -5,6 +5,9 @@ import pytest
 from core.pipeline.doorbell import EMBED, EMBED_BULK, INDEX, MAINTAIN
 from core.pipeline.plans import BULK_WAIT_S
 from core.records.tables import Lane
+from tests.stores import BOTH, IN_FILES
+
+RECORD_STORES = BOTH
 
 FACTS = [
     "The billing service runs in the Frankfurt data centre.",
@@ -147,6 +150,7 @@ def test_an_empty_namespace_answers_nothing(server):
         assert server.search("anything", namespace="empty", mode=mode) == []
 
 
+@IN_FILES
 def test_fifty_namespaces_do_not_mix(server, restart):
     names = [f"agent-{number}" for number in range(50)]
     for number, name in enumerate(names):

@@ -10,6 +10,9 @@ from core.records import claims
 from core.records.reading import get_history, list_memories
 from core.records.receipts import Kind, get_receipt, list_receipts
 from core.records.tables import Lane, State, deletions, memories
+from tests.stores import IN_FILES, LONG_ON_POSTGRES
+
+RECORD_STORES = LONG_ON_POSTGRES
 
 LEASE_S = 30
 
@@ -169,6 +172,7 @@ def test_a_deletion_stops_with_its_process_and_goes_on_later(filled, monkeypatch
     assert left(filled) == ALL - REDS
 
 
+@IN_FILES
 def test_the_scope_rests_sealed(filled, monkeypatch):
     with monkeypatch.context() as dying:
         die_at_page(dying, 1)

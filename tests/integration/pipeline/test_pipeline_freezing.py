@@ -13,6 +13,9 @@ from core.records.frozen import Freeze, Phase
 from core.records.tables import Lane, State, memories
 from core.records.writes import WriteRequest
 from tests.integration.processes import eventually
+from tests.stores import LONG_ON_POSTGRES
+
+RECORD_STORES = LONG_ON_POSTGRES
 
 
 @pytest.fixture

@@ -15,6 +15,9 @@ from core.records.counters import read_counter
 from core.records.leases import hold_lease, take_lease
 from core.records.tables import Lane, leases, memories, shards
 from core.shards.sealing import blob_name
+from tests.stores import LONG_ON_POSTGRES
+
+RECORD_STORES = LONG_ON_POSTGRES
 
 LEASE_S = 60
 QUEUES = (EMBED, EMBED_BULK, INDEX)

@@ -9,6 +9,9 @@ from core.pipeline import building
 from core.pipeline.building import ShardBuilder
 from core.records.retries import retry_rows
 from core.records.tables import Lane
+from tests.stores import LONG_ON_POSTGRES
+
+RECORD_STORES = LONG_ON_POSTGRES
 
 POISON = "poison"
 BACKOFF_S = 300  # no wait is longer

@@ -2,6 +2,10 @@
 
 import pytest
 
+from tests.stores import LONG_ON_POSTGRES
+
+RECORD_STORES = LONG_ON_POSTGRES
+
 IDENTIFIERS = {
     "us-east-1": ["us-east-2", "us-west-1", "eu-east-1"],
     "k8s-worker-3": ["k8s-worker-13", "k8s-worker-30", "k8s-master-3"],

@@ -15,6 +15,9 @@ from core.records.terms import NO_BOUNDS, Terms
 from core.records.usage import read_usage
 from tests.integration.processes import eventually
 from tests.integration.records.conftest import Desk
+from tests.stores import IN_FILES, LONG_ON_POSTGRES
+
+RECORD_STORES = LONG_ON_POSTGRES
 
 
 class Gate:
@@ -163,6 +166,7 @@ def test_eight_writers_reach_the_bound_exactly(desk):
     assert usage(desk).rows == 200
 
 
+@IN_FILES
 def test_usage_is_read_from_one_index(desk):
     with desk.records.database.read() as connection:
         plan = connection.execute(

@@ -9,6 +9,9 @@ from sqlalchemy import func, select
 from core.records import shardlist
 from core.records.tables import leases, memories
 from core.search.request import SearchRequest
+from tests.stores import BOTH
+
+RECORD_STORES = BOTH
 
 
 class Died(BaseException):

@@ -15,6 +15,9 @@ from core.records.receipts import get_receipt
 from core.records.tables import memories
 from core.settings import Storage
 from core.shards.sealing import blob_name, fetch_shard
+from tests.stores import IN_FILES, LONG_ON_POSTGRES
+
+RECORD_STORES = LONG_ON_POSTGRES
 
 LOOK_EVERY_S = 5
 HALF_S = Storage().purge_s / 2
@@ -180,6 +183,7 @@ def files_with(server, pieces) -> set[str]:
     return {path.name for path in paths if any(piece in path.read_bytes() for piece in pieces)}
 
 
+@IN_FILES
 def test_erased_bytes_leave_the_log_as_well(server):
     """Pages of before stay in the write-ahead log until it is emptied. SQLite may keep fragments in unused space."""
     fill(server, 60)
@@ -197,6 +201,7 @@ def test_erased_bytes_leave_the_log_as_well(server):
     assert [memory_id for memory_id in gone if all(piece in data for piece in pieces[memory_id])] == []
 
 
+@IN_FILES
 def test_a_reader_that_holds_the_log_back_holds_the_receipt_back(server):
     """It reads what was there before; nobody waits for it."""
     server.write({"id": "x", "content": "Soon gone."}, {"id": "y", "content": "Stays."})

@@ -19,6 +19,9 @@ from tests.integration.pipeline.shard_damage import (
     sound,
     unreadable,
 )
+from tests.stores import LONG_ON_POSTGRES
+
+RECORD_STORES = LONG_ON_POSTGRES
 
 
 @pytest.fixture

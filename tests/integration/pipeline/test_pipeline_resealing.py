@@ -15,6 +15,9 @@ from core.records.reading import get_memory
 from core.records.tables import Lane, counters, memories, namespace_keys, shards
 from core.records.writes import Idempotency, WriteRequest
 from tests.integration.pipeline.rotating import Killed, fill, finish, key_versions, rotate_namespace
+from tests.stores import LONG_ON_POSTGRES
+
+RECORD_STORES = LONG_ON_POSTGRES
 
 
 def test_a_rotated_namespace_is_sealed_anew_and_its_older_key_erased(server, patient):

@@ -9,6 +9,9 @@ from core.embedding.runtime import Embedder
 from core.errors import Unavailable
 from core.pipeline import embedding
 from core.records.tables import State
+from tests.stores import LONG_ON_POSTGRES
+
+RECORD_STORES = LONG_ON_POSTGRES
 
 POISON = "Note 5 about"
 

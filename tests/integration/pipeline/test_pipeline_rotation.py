@@ -12,6 +12,9 @@ from core.records.rewrapping import BY_COMPANY, BY_MASTER
 from core.records.tables import companies, company, company_keys, control, namespace_keys, store
 from tests.backups import back_up
 from tests.integration.pipeline.rotating import Killed, fill, finish, rotate_master, rotate_namespace
+from tests.stores import IN_FILES, LONG_ON_POSTGRES
+
+RECORD_STORES = LONG_ON_POSTGRES
 
 NOT_SEALED_BY_THESE = {  # handles, hashes, the audit log's place (by a key of its own), digests (written anew)
     "store.sealed_audit",
@@ -213,6 +216,7 @@ def test_no_wrapped_key_of_before_is_left_in_the_files(server, patient):
     assert held == set()
 
 
+@IN_FILES
 def test_a_backup_made_across_a_rotation_of_the_company_is_not_handed_out(server, monkeypatch):
     from core.backup import snapshot
 
@@ -228,6 +232,7 @@ def test_a_backup_made_across_a_rotation_of_the_company_is_not_handed_out(server
         back_up(server.runtime.control)
 
 
+@IN_FILES
 def test_a_backup_is_not_handed_out_whose_copy_may_need_a_key_that_was_added_meanwhile(server, monkeypatch):
     """A rotation that has only begun: nothing in the record store says so, and a fresh process seals with it."""
     from core.backup import snapshot

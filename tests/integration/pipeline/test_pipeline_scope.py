@@ -8,6 +8,9 @@ from core import limits
 from core.clock import to_us
 from core.records.tables import Lane
 from core.search.filters import parse_filter
+from tests.stores import LONG_ON_POSTGRES
+
+RECORD_STORES = LONG_ON_POSTGRES
 
 MODES = ("hybrid", "vector", "text")
 DAY = datetime(2026, 3, 1, 12, tzinfo=UTC)

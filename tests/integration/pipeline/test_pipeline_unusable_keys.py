@@ -9,6 +9,9 @@ from core.pipeline.embedding import EmbedStage
 from core.records.tables import Lane, memories, namespace_keys, namespaces
 from core.records.writes import WriteRequest
 from tests.integration.pipeline.rotating import fill, finish, key_versions, rotate_namespace
+from tests.stores import LONG_ON_POSTGRES
+
+RECORD_STORES = LONG_ON_POSTGRES
 
 PATIENCE_S = 300  # no wait is longer
 

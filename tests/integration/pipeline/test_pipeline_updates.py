@@ -3,6 +3,9 @@
 import pytest
 
 from core.records.tables import Lane
+from tests.stores import LONG_ON_POSTGRES
+
+RECORD_STORES = LONG_ON_POSTGRES
 
 MODES = ("hybrid", "vector", "text")
 OLD = "Nadia works at the harbour office in Trieste."

@@ -6,6 +6,9 @@ from core import limits
 from core.pipeline.doorbell import EMBED, EMBED_BULK, INDEX
 from core.records.tables import Lane, State
 from tests.integration.processes import eventually
+from tests.stores import LONG_ON_POSTGRES
+
+RECORD_STORES = LONG_ON_POSTGRES
 
 
 @pytest.fixture

@@ -11,9 +11,12 @@ from core.records.reading import get_job
 from core.records.tables import Lane, company_keys
 from core.records.writes import WriteRequest
 from tests.integration.processes import eventually
+from tests.stores import LONG_ON_POSTGRES
 from workers.pulse import Pulse
 from workers.tasks import perform
 from workers.watch import Watch
+
+RECORD_STORES = LONG_ON_POSTGRES
 
 
 @pytest.fixture

@@ -25,9 +25,15 @@ from core.records.tables import Lane, memories
 from core.records.waiting import embedded_ids
 from core.records.writes import Accepted, WriteRequest, commit_writes
 from core.settings import Settings
+from tests.stores import BOTH, SQLITE, choose
 
 MODEL = "tiny:int8:0000000000000000"
 VECTOR = np.array([[1.0, 0.0, 0.0]], np.float32)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Whatever opens a store here runs on both kinds, unless its module says on which."""
+    choose(metafunc, BOTH if "open_store" in metafunc.fixturenames else SQLITE)
 
 
 class ManualClock:
@@ -137,20 +143,13 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture(params=["server_settings", "postgres_settings"], ids=["sqlite", "postgres"])
-def backend(request: pytest.FixtureRequest) -> Settings:
-    """The settings of an empty store on each backend."""
-    settings: Settings = request.getfixturevalue(request.param)
-    return settings
-
-
 @pytest.fixture
-def open_store(backend: Settings, clock: ManualClock) -> Iterator[Callable[[], ControlStore]]:
+def open_store(server_settings: Settings, clock: ManualClock) -> Iterator[Callable[[], ControlStore]]:
     """Open the store once more, as another process would: own connections, own caches."""
     opened: list[ControlStore] = []
 
     def again() -> ControlStore:
-        opened.append(open_control(backend, clock=clock))
+        opened.append(open_control(server_settings, clock=clock))
         return opened[-1]
 
     yield again

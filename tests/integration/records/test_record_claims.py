@@ -220,13 +220,11 @@ def test_threads_never_share_a_row(desk, open_desk):
 
 
 @pytest.mark.timeout(60)
-def test_processes_never_share_a_row(desk, backend):
+def test_processes_never_share_a_row(desk, server_settings):
     desk.write(*(f"note {number}" for number in range(300)))
     spawn = multiprocessing.get_context("spawn")
-    start, results = spawn.Barrier(2), spawn.Queue()
-    workers = [
-        spawn.Process(target=claim_everything, args=(backend.as_environment(), start, results)) for _ in range(2)
-    ]
+    start, results, environment = spawn.Barrier(2), spawn.Queue(), server_settings.as_environment()
+    workers = [spawn.Process(target=claim_everything, args=(environment, start, results)) for _ in range(2)]
     for worker in workers:
         worker.start()
     taken = [results.get(timeout=50) for _ in workers]

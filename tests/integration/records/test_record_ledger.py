@@ -106,7 +106,7 @@ def test_an_audit_finds_a_row_in_a_state_that_is_none(desk):
         assert audit_ledger(connection)[desk.namespace().id].imbalance == 1
 
 
-@pytest.mark.parametrize("backend", ["server_settings"], ids=["sqlite"], indirect=True)  # its way to say a plan
+@pytest.mark.parametrize("record_store", ["sqlite"], indirect=True)  # its way of showing a plan
 def test_counting_goes_through_indexes_that_hold_few_rows_or_narrow_ones(desk):
     desk.write(*(f"note {number}" for number in range(300)))
     asked = []

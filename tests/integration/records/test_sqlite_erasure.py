@@ -8,11 +8,9 @@ from sqlalchemy import text
 from core.pipeline.resealing import Resealing
 from core.records.control import open_control
 from core.records.deletion import delete_memory
+from tests.stores import SQLITE
 
-
-@pytest.fixture
-def backend(server_settings):
-    return server_settings
+RECORD_STORES = SQLITE
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ def report() -> None:
                 "taken": taken,
                 "shown": [name for name, value in SECRETS.items() if value in shown],
                 "kept": os.environ.get("KEPT"),
+                "url": os.environ.get("OSTRAKA_STORAGE__DATABASE_URL"),
                 "arguments": sys.argv[1:],
                 "core": resource.getrlimit(resource.RLIMIT_CORE),
                 "dumpable": ctypes.CDLL(None).prctl(PR_GET_DUMPABLE),
@@ -54,6 +55,26 @@ def test_secrets_are_taken_out_of_the_environment_that_the_kernel_shows():
     assert found["shown"] == []
     assert found["pid"] == pid  # whoever watches over it does not lose it
     assert (found["kept"], found["arguments"]) == ("yes", ["one", "two words"])
+
+
+def test_the_password_of_the_database_is_taken_out_of_its_address():
+    url = "postgresql://ostraka:the-token@db/records"
+    found, _ = run({"OSTRAKA_STORAGE__DATABASE_URL": url})
+    assert found["taken"] == {"PGPASSWORD": "the-token"}
+    assert found["shown"] == []
+    assert found["url"] == "postgresql://ostraka@db/records"
+
+
+def test_two_passwords_of_the_database_are_one_too_many():
+    environment = {"OSTRAKA_STORAGE__DATABASE_URL": "postgresql://ostraka:one@db/records", "PGPASSWORD": "other"}
+    done = subprocess.run(
+        [sys.executable, "-m", "cli.main", "api"],
+        env={"PYTHONPATH": str(ROOT)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "both give a password" in done.stderr) == (2, True), done.stderr
 
 
 def test_a_child_is_handed_secrets_that_nobody_sees():
