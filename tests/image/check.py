@@ -1,5 +1,7 @@
 """Build the image `server` as compose/Dockerfile says, without a container engine, and try it: ``make image-check``.
 
+Alone, then as the roles of compose.yaml around a real PostgreSQL and Redis.
+
 It needs root, debootstrap and a network, and takes minutes and gigabytes. What it is not: the real base image, layers,
 the engine's own seccomp and network.
 """
@@ -11,6 +13,7 @@ import sys
 from pathlib import Path
 
 from tests.image.building import Builder
+from tests.image.fleettrial import FleetTrial
 from tests.image.imagetrial import Trial
 
 _MACHINE = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "http_proxy", "https_proxy", "no_proxy")
@@ -28,7 +31,8 @@ def main() -> int:
     built = Builder(chosen.folder, lent, machine, say).build("server")
     if chosen.trial:
         Trial(built, say).run()
-        say("image: 4 passed, 0 failed")
+        FleetTrial(built, say).run()
+        say("2 passed, 0 failed")
         return 0
     # A network of its own, as a container has: the ports that the images name are free in it.
     alone = 'ip link set lo up && exec "$@"'

@@ -43,9 +43,9 @@ class Container:
         return self.wait()
 
     def kill(self) -> None:
-        """Leave nothing running."""
+        """Leave nothing running: with its first process ends every process of a container."""
         if self._entry.poll() is None:
-            self._entry.kill()
+            self.init().kill()
             self._entry.wait(_WAIT_S)
 
     def until_healthy(self, check: Sequence[str]) -> None:
