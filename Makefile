@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+DEVICE ?= cpu
 IMAGE_FOLDER ?= .image
 SOURCES := api benchmarks cli core sdk tests workers
 
@@ -70,7 +71,7 @@ $(VENV)/.python:
 $(VENV)/.server: $(VENV)/.python pyproject.toml constraints.txt sdk/pyproject.toml
 	@echo "installing (about a minute, once)"
 	$(INSTALL) hatchling editables setuptools wheel pybind11 numpy
-	$(INSTALL) --no-build-isolation -e . -e sdk
+	$(INSTALL) --no-build-isolation -e '.[$(DEVICE)]' -e sdk
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.server

@@ -37,7 +37,7 @@ def raw_rate(texts: Sequence[str], folder: Path) -> float:
 def main() -> None:
     """Embed what comes in; loading the model and the first texts are not counted."""
     texts = orjson.loads(sys.stdin.buffer.read())
-    embedder = open_embedder(load_settings())
+    embedder = open_embedder(load_settings(), "cpu")
     embedder.embed_passages(texts[:_WARM_UP_TEXTS])
     started = time.perf_counter()
     embedder.embed_passages(texts)

@@ -11,6 +11,7 @@ from functools import partial
 from core.audit.auditor import Auditor
 from core.embedding.cpu import available_cores
 from core.embedding.opening import name_embedder, open_embedder
+from core.embedding.targets import Device
 from core.errors import ConfigurationError, Frozen, NotFound, OstrakaError
 from core.observing.observer import Observer
 from core.pipeline.admission import Admission, quota_of
@@ -52,12 +53,14 @@ class Runtime:
         observer: Observer | None = None,
         *,
         embeds: bool = True,
+        device: Device = "cpu",
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         """Open everything that a role needs. Raises ``ConfigurationError`` naming what must change.
 
         ``environment`` is where a source of keys looks for secrets, by default the process's own. Where nothing
-        ``embeds``, no model is loaded. ``beat()`` is called as work comes forward, by the thread that does it.
+        ``embeds``, no model is loaded; else it runs on ``device``, and a GPU is then this process's alone. ``beat()``
+        is called as work comes forward, by the thread that does it.
         """
         self.settings = settings
         self.observer = observer or Observer()
@@ -65,7 +68,7 @@ class Runtime:
         self.cache = ShardCache(
             settings.cache.path, self.control.root, settings.cache.bytes_max, allow_disk=settings.cache.allow_disk
         )
-        self.embedder = open_embedder(settings) if embeds else name_embedder(settings)
+        self.embedder = open_embedder(settings, device) if embeds else name_embedder(settings)
         self.doorbell = Doorbell(publish, self.observer.tracer)
         self.stopping = threading.Event()  # once set, drains finish what they have in hand, or hand it back
         self._beat = beat

@@ -113,12 +113,24 @@ class Embeddings(Section):
     """Which model turns text into vectors, and on what."""
 
     model: str = Field("all-MiniLM-L6-v2", description="model of the catalogue, or an imported one")
-    precision: Literal["int8", "fp32"] = Field("int8", description="weights used on the CPU")
-    device: Literal["cpu", "cuda"] = Field("cpu", description="where the model runs")
+    precision: Literal["int8", "fp32", "fp16"] = Field(
+        "int8", description="of the model's weights, the same on every host; `int8` runs on CPUs only"
+    )
+    device: Literal["cpu", "cuda"] = Field("cpu", description="where workers embed; queries are embedded on the CPU")
+    device_id: int = Field(0, ge=0, le=255, description="which GPU of those that the process sees")
+    gpu_memory_bytes_max: int = Field(
+        4 * 2**30, ge=2**28, description="bytes of the GPU for weights and batches; CUDA itself takes more"
+    )
     batch_size: int = Field(
         256, ge=1, le=4_096, description="memories an embed worker claims at a time; twice as many of a backfill"
     )
     threads: int = Field(0, ge=0, le=256, description="embedding threads; 0 means the cores we may use")
+
+    @model_validator(mode="after")
+    def _on_this_device(self) -> Self:
+        if self.device == "cuda" and self.precision == "int8":
+            raise ValueError("precision = 'int8' runs on the CPU only; set 'fp16' or 'fp32' for device = 'cuda'")
+        return self
 
 
 class Queue(Section):

@@ -20,7 +20,7 @@ from core.observing.observer import Observer
 from core.observing.process import ReadinessFigures
 from core.observing.tracing import open_tracer
 from core.pipeline.checkups import Checkups
-from core.pipeline.doorbell import MAINTAIN, QUEUES
+from core.pipeline.doorbell import EMBED, EMBED_BULK, MAINTAIN, QUEUES
 from core.redisurl import redis_url_of
 from core.runtime import Runtime
 from core.settings import Settings
@@ -57,7 +57,15 @@ def run_worker(settings: Settings, queues: Sequence[str], environment: Mapping[s
     app = create_celery(redis_url)
     app.conf.worker_consumer = partial(BeatingConsumer, beat=pulse.beat)
     tracer = open_tracer(settings.telemetry, "ostraka-worker")
-    runtime = Runtime(settings, publisher(app, tracer), environment, Observer(tracer), beat=pulse.beat)
+    runtime = Runtime(
+        settings,
+        publisher(app, tracer),
+        environment,
+        Observer(tracer),
+        embeds=embeds(queues),
+        device=settings.embeddings.device,
+        beat=pulse.beat,
+    )
 
     def stop(**_: object) -> None:
         runtime.stopping.set()
@@ -129,3 +137,8 @@ def _arguments(queues: Sequence[str]) -> list[str]:
         "--without-gossip",
         "--without-mingle",
     ]
+
+
+def embeds(queues: Sequence[str]) -> bool:
+    """Say whether a worker of these queues needs the model; one that does not leaves a GPU to others."""
+    return not {EMBED, EMBED_BULK}.isdisjoint(queues)

@@ -34,7 +34,7 @@ class ExportEnvironment:
         run_step([str(self._python), "-m", "pip", command, "--quiet", "--no-input", *arguments])
 
     def convert(self, source: Path, target: Path) -> None:
-        """Export and quantize ``source`` into ``target``; raises ``ConfigurationError`` with the reason."""
+        """Export ``source`` into ``target`` in every precision; raises ``ConfigurationError`` with the reason."""
         run_step([str(self._python), str(RECIPES / "convert.py"), str(source), str(target)])
 
 

@@ -41,7 +41,8 @@ class Manifest:
             held = ", ".join(p for p, file in GRAPH_FILES.items() if file in self.files)
             raise ConfigurationError(
                 f"[embeddings] precision = {precision!r}: model {self.spec.name!r} is not here in that "
-                f"precision. Choose one of: {held}.",
+                f"precision. Choose one of: {held}; or move its folder away and run `ostraka models fetch` or "
+                "`ostraka models import`, which make every precision.",
                 field="embeddings.precision",
             )
         return name

@@ -1,35 +1,31 @@
-"""Running an encoder: texts in, unit vectors out. The only module that touches onnxruntime."""
+"""Running an encoder: texts in, unit vectors out."""
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import structlog
 
-from core.embedding.batching import cut_batches
+from core.embedding.batching import bounds_of, cut_batches
 from core.embedding.cpu import available_cores
 from core.embedding.fingerprint import fingerprint_of
 from core.embedding.manifest import TOKENIZER_FILE, Precision, read_manifest, verify
 from core.embedding.pooling import pool
+from core.embedding.sessions import EncoderSession
+from core.embedding.targets import CPU, Target
 from core.embedding.tokens import WindowTokenizer
 from core.embedding.workpool import Item, WorkPool
 from core.errors import ConfigurationError
 
-Device = Literal["cpu", "cuda"]
+log = structlog.get_logger()
+
 Vectors = npt.NDArray[np.float32]
 
 SMALL_CALL_TEXTS: Final = 4  # calls up to this size run on the caller's thread, past any bulk work
 _TOKENIZE_TEXTS: Final = 128  # texts one thread tokenises at a time: about 5 ms
-_BATCH_ROWS_MAX: Final = 256
-_BATCH_TOKENS: Final[dict[Device, int]] = {
-    "cpu": 512,
-    "cuda": 16_384,
-}  # padded; CPU: the fastest of those measured; GPU: a guess
-_PROVIDERS: Final[dict[Device, str]] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-_LOG_ERRORS: Final = 3  # onnxruntime's severity: its warnings tell an operator nothing to act on
 
 
 class Embedder:
@@ -37,7 +33,8 @@ class Embedder:
 
     Promise: the same text gives the same vector, whatever it is embedded together with. In int8 that is
     bit for bit: dynamic quantization scales activations over a whole run, so each window gets a run of its
-    own. fp32 batches windows of similar length, and neighbours move a vector by rounding only (about 1e-6).
+    own. fp32 and fp16 batch windows of similar length, and neighbours move a vector by rounding only (about
+    1e-6 and 1e-4 in its coordinates).
 
     Make it after a fork, never before. ``threads`` defaults to the cores this process may use.
     """
@@ -47,7 +44,7 @@ class Embedder:
         folder: Path,
         *,
         precision: Precision = "int8",
-        device: Device = "cpu",
+        target: Target = CPU,
         threads: int | None = None,
         load: bool = True,
     ) -> None:
@@ -55,7 +52,7 @@ class Embedder:
 
         With ``load`` false its graph is loaded at the first text: a process that never has one saves the memory.
 
-        Raises ``ConfigurationError`` when the folder, the precision or the device is not to be had, and
+        Raises ``ConfigurationError`` when the folder, the precision or ``target`` is not to be had, and
         ``IntegrityError`` when a file is not the one that was installed.
         """
         manifest = read_manifest(folder)
@@ -64,10 +61,10 @@ class Embedder:
         self.spec = manifest.spec
         self.dim = manifest.spec.dim
         self.fingerprint = fingerprint_of(manifest, precision)
-        self._alone = precision == "int8"
-        self._batch_tokens = _BATCH_TOKENS[device]
+        self._precision = precision
+        self._bounds = bounds_of(target.device, precision)
         self._tokenizer = WindowTokenizer(folder / TOKENIZER_FILE, max_tokens=self.spec.max_tokens)
-        self._open_session = partial(_open_session, folder / graph, precision, device)
+        self._open_session = partial(EncoderSession, folder / graph, target)
         if load:
             self._session  # noqa: B018 - what cannot be loaded is refused at the start
         self._pool = WorkPool(threads or available_cores())
@@ -97,9 +94,11 @@ class Embedder:
     def close(self) -> None:
         """Let running calls end and free the threads; further large calls raise ``RuntimeError``."""
         self._pool.close()
+        if "_session" in vars(self):  # loaded by now
+            self._session.close()
 
     @cached_property
-    def _session(self) -> Any:
+    def _session(self) -> EncoderSession:
         return self._open_session()
 
     def _embed(self, texts: Sequence[str], prefix: str, *, spread: bool) -> list[Vectors]:
@@ -125,57 +124,39 @@ class Embedder:
 
     def _plan(self, rows: Sequence[Sequence[int]]) -> list[list[int]]:
         """Return the batches to run, as indices into ``rows``, dearest first."""
-        return cut_batches(
-            [len(row) for row in rows],
-            tokens_max=self._batch_tokens,
-            rows_max=1 if self._alone else _BATCH_ROWS_MAX,
-        )
+        return cut_batches([len(row) for row in rows], tokens_max=self._bounds.tokens, rows_max=self._bounds.rows)
 
     def _run(self, rows: Sequence[Sequence[int]]) -> Vectors:
+        """Return the vectors of one batch; one that the device has no memory for is run in halves.
+
+        Raises ``MemoryError`` when a single row does not fit.
+        """
+        try:
+            return self._run_whole(rows)
+        except MemoryError:
+            if len(rows) == 1:
+                raise
+        log.warning("batch_halved", reason="device_memory", rows=len(rows))
+        middle = len(rows) // 2
+        return np.concatenate([self._run(rows[:middle]), self._run(rows[middle:])])
+
+    def _run_whole(self, rows: Sequence[Sequence[int]]) -> Vectors:
         """Return the vectors of one batch, padded to its longest row."""
         ids = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
         mask = np.zeros_like(ids)
         for index, row in enumerate(rows):
             ids[index, : len(row)] = row
             mask[index, : len(row)] = 1
-        offered = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        feed = {port.name: offered[port.name] for port in self._session.get_inputs()}
-        output = self._session.get_outputs()[0].name
-        return pool(self._session.run([output], feed)[0], mask, self.spec.pooling)
+        states = self._session.run(ids, mask)
+        try:
+            return pool(states, mask, self.spec.pooling)
+        except FloatingPointError:
+            raise ConfigurationError(
+                f"[embeddings] precision = {self._precision!r}: the model leaves its range on some text; use 'fp32'",
+                field="embeddings.precision",
+            ) from None
 
 
 def _each_here(items: Iterable[Item], work: Callable[[Item], None]) -> None:
     for item in items:
         work(item)
-
-
-def _open_session(path: Path, precision: Precision, device: Device) -> Any:
-    """Return an onnxruntime session on exactly ``device``, never on another in its stead."""
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read once, at the import: after it, a first event is already out
-    import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415 - 20 MB that only embedding pays
-
-    onnxruntime.disable_telemetry_events()
-    if device == "cuda" and precision == "int8":
-        raise ConfigurationError(
-            "[embeddings] precision = 'int8' runs on the CPU only. Set precision = 'fp32' for the GPU, or "
-            "device = 'cpu'.",
-            field="embeddings.precision",
-        )
-    provider = _PROVIDERS[device]
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1  # callers bring the threads
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.enable_mem_pattern = False  # a plan per text length would pile up, and shapes hardly repeat
-    options.log_severity_level = _LOG_ERRORS
-    session = None
-    if provider in onnxruntime.get_available_providers():
-        session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
-    if session is None or session.get_providers()[0] != provider:
-        raise ConfigurationError(
-            f"[embeddings] device = {device!r}: this installation cannot run on it. Install "
-            "onnxruntime-gpu in place of onnxruntime, with the CUDA and cuDNN libraries it asks for, or "
-            "set device = 'cpu'.",
-            field="embeddings.device",
-        )
-    return session

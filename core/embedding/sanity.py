@@ -12,7 +12,9 @@ from core.embedding.runtime import Embedder, Vectors
 from core.errors import IntegrityError
 
 GOLDEN_FILE: Final = Path(__file__).parent / "golden.json"
-_COSINE_MIN: Final[dict[Precision, float]] = {"fp32": 0.999, "int8": 0.97, "fp16": 0.99}
+_COSINE_MIN: Final[dict[Precision, float]] = {"fp32": 0.999, "int8": 0.97, "fp16": 0.999}
+DEVICE_COSINE_MIN: Final = 0.999  # a GPU's vectors against the CPU's, of the same graph
+_LONG: Final = 4  # times all sentences: long enough to be padded against, short enough for one window
 
 
 def check_model(folder: Path, manifest: Manifest) -> None:
@@ -35,6 +37,23 @@ def check_model(folder: Path, manifest: Manifest) -> None:
                 f"vectors, {_COSINE_MIN[precision]} needed. Nothing was installed; run it again, and report "
                 "it if it stays."
             )
+
+
+def check_device(embedder: Embedder, folder: Path, precision: Precision) -> None:
+    """Compare what ``embedder`` computes on its device with what the same graph gives on the CPU.
+
+    The sentences go in one batch, short beside long, so that padding takes part. Raises ``IntegrityError`` naming the
+    cosine.
+    """
+    sentences, _ = _golden(embedder.spec)
+    texts = [*sentences, " ".join(sentences * _LONG)]
+    made = np.concatenate(embedder.embed_passages(texts, spread=False))
+    cosine = float((made * _embed(folder, precision, texts)).sum(axis=1).min())
+    if not cosine >= DEVICE_COSINE_MIN:
+        raise IntegrityError(
+            f"[embeddings] device: it gives other vectors than the CPU for {embedder.spec.name} in {precision} (cosine "
+            f"{cosine:.4f}, {DEVICE_COSINE_MIN} needed); set precision = 'fp32', update the driver, or use the CPU"
+        )
 
 
 def _embed(folder: Path, precision: Precision, sentences: list[str]) -> Vectors:

@@ -240,7 +240,7 @@ def trial(template: Path) -> Iterator[Trial]:
 
 @pytest.mark.timeout(120)
 def test_what_was_deleted_is_in_no_answer(template, monkeypatch):
-    monkeypatch.setattr(composition, "open_embedder", lambda _: TinyEmbedder())
+    monkeypatch.setattr(composition, "open_embedder", lambda *_: TinyEmbedder())
 
     @seed(SEED)
     @settings(max_examples=15, deadline=None, phases=PHASES)

@@ -71,7 +71,7 @@ class StoreMachine(StoreChecks, RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         for name, value in {"TAIL_ROWS_MAX": 4, "BULK_SHARD_ROWS": 8, "TIER_FACTOR": 2, "SHARD_ROWS_MAX": 30}.items():
             self.patch.setattr(limits, name, value)
-        self.patch.setattr(composition, "open_embedder", lambda _: TinyEmbedder())
+        self.patch.setattr(composition, "open_embedder", lambda *_: TinyEmbedder())
         self.patch.setattr(composition, "GraphSettings", partial(GraphSettings, rows_min=10))
         self.data = self.root / f"data-{self.examples}"
         shutil.copytree(self.template, self.data)

@@ -32,7 +32,7 @@ def inside(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Iter
     folder = tmp_path_factory.mktemp("inside")
     with pytest.MonkeyPatch.context() as patch:
         keep_private(patch, folder)
-        patch.setattr(composition, "open_embedder", lambda _: embedder)
+        patch.setattr(composition, "open_embedder", lambda *_: embedder)
         patch.setattr(Embedder, "close", lambda _: None)
         with InProcess(folder) as opened:
             yield opened

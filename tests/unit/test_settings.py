@@ -153,3 +153,8 @@ def test_a_real_child_process_reads_its_environment():
         text=True,
     )
     assert printed.stdout == "4321\n"
+
+
+def test_int8_on_a_gpu_is_refused_at_the_start():
+    with pytest.raises(ConfigurationError, match=r"\[embeddings\].*'int8' runs on the CPU only; set 'fp16' or 'fp32'"):
+        load_settings(None, {"embeddings": {"device": "cuda"}})

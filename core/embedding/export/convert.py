@@ -7,10 +7,11 @@ import importlib
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 
 def convert(source: Path, target: Path) -> None:
-    """Write ``model.onnx`` (fp32) and ``model_int8.onnx`` of the encoder in ``source`` into ``target``.
+    """Write ``model.onnx`` (fp32), ``model_fp16.onnx`` and ``model_int8.onnx`` of the encoder in ``source``.
 
     int8 is dynamic, per channel, with reduced range: per tensor it lost .047 of cosine, and the full range
     overflows on CPUs without VNNI.
@@ -36,13 +37,24 @@ def convert(source: Path, target: Path) -> None:
         weight_type=quantization.QuantType.QInt8,
     )
     _normalise(small, small)
+    halve(full, target / "model_fp16.onnx")
     shutil.rmtree(exported)
 
 
-def _normalise(source: Path, target: Path) -> None:
-    """Rewrite an ONNX file without the marks of whoever made it: equal models become equal files."""
+def halve(full: Path, half: Path) -> None:
+    """Write the fp32 graph ``full`` to ``half`` in fp16, outputs included: they are what a GPU sends back."""
     onnx = importlib.import_module("onnx")
-    model = onnx.load(str(source))
+    float16 = importlib.import_module("onnxruntime.transformers.float16")
+    _write(float16.convert_float_to_float16(onnx.load(str(full)), keep_io_types=False), half)
+
+
+def _normalise(source: Path, target: Path) -> None:
+    onnx = importlib.import_module("onnx")
+    _write(onnx.load(str(source)), target)
+
+
+def _write(model: Any, target: Path) -> None:
+    """Write a graph without the marks of whoever made it: equal models become equal files."""
     for field in ("producer_name", "producer_version", "doc_string", "metadata_props"):
         model.ClearField(field)
     for node in model.graph.node:

@@ -174,7 +174,7 @@ def share_model(embedder: Embedder) -> Iterator[None]:
     With patches of its own: a test that undoes its own would have its runtime close the model of all others.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(composition, "open_embedder", lambda _: embedder)
+        patch.setattr(composition, "open_embedder", lambda *_: embedder)
         patch.setattr(Embedder, "close", lambda _: None)
         yield
 

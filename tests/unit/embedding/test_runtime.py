@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from core.embedding.fingerprint import fingerprint_of
-from core.embedding.manifest import GRAPH_FILES, TOKENIZER_FILE, read_manifest
+from core.embedding.manifest import GRAPH_FILES, TOKENIZER_FILE, read_manifest, write_manifest
 from core.embedding.runtime import Embedder
 from core.errors import ConfigurationError, IntegrityError
 
@@ -136,23 +136,12 @@ def test_a_tampered_file_is_refused(model_dir, tmp_path, name):
         Embedder(copy)
 
 
-def test_a_missing_gpu_is_refused_not_replaced(model_dir):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        pytest.skip("this machine has one")
+def test_a_precision_the_folder_lacks_is_refused_with_the_way_to_get_it(model_dir, tmp_path):
+    folder = shutil.copytree(model_dir, tmp_path / "model", ignore=shutil.ignore_patterns(GRAPH_FILES["fp16"]))
+    write_manifest(folder, read_manifest(model_dir).spec, "test")
 
-    with pytest.raises(ConfigurationError, match="onnxruntime-gpu"):
-        Embedder(model_dir, precision="fp32", device="cuda")
-
-
-def test_int8_on_a_gpu_is_refused(model_dir):
-    with pytest.raises(ConfigurationError, match="'fp32' for the GPU"):
-        Embedder(model_dir, device="cuda")
-
-
-def test_a_precision_the_folder_lacks_is_refused(model_dir):
-    with pytest.raises(ConfigurationError, match="int8, fp32"):
-        Embedder(model_dir, precision="fp16")
+    with pytest.raises(ConfigurationError, match=r"Choose one of: int8, fp32; or .*ostraka models fetch"):
+        Embedder(folder, precision="fp16")
 
 
 def test_large_calls_after_close_are_refused(model_dir):
