@@ -6,6 +6,7 @@ import signal
 import subprocess
 import tempfile
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ _numbers = itertools.count()
 class PostgresServer:
     """A server in a folder of its own; one that is ``durable`` may be killed."""
 
-    def __init__(self, *, durable: bool = False) -> None:
+    def __init__(self, *, durable: bool = False, listen: str = "", prefix: Sequence[str] = ()) -> None:
+        """Start it; it also hears an address to ``listen`` to, of the host that ``prefix`` enters."""
         self.folder = Path(tempfile.mkdtemp(prefix="ostraka-pg-"))  # short, as a socket's path must be
         self.folder.chmod(0o755)
         data = self.folder / "data"
@@ -39,10 +41,18 @@ class PostgresServer:
         packaged = Packaged(data, cleanup_mode=None)
         packaged.ensure_pgdata_inited()
         settings = _SMALL | {"unix_socket_directories": str(data)} | ({} if durable else _UNSAFE)
+        if listen:
+            settings |= {"listen_addresses": listen}
+            with (data / "pg_hba.conf").open("a") as out:
+                out.write("host all all samenet trust\n")
         with (data / "postgresql.auto.conf").open("a") as out:
             out.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
-        self._command = [packaged.bin_path / "postgres", "-D", data]
         self._user = packaged.system_user  # root may not run it
+        self._command = [*prefix, packaged.bin_path / "postgres", "-D", data]
+        if prefix:  # whoever enters a host is root there, and has to become somebody else inside
+            become = ["setpriv", f"--reuid={self._user}", f"--regid={self._user}", "--clear-groups"]
+            self._command[len(prefix) : len(prefix)] = become if self._user else ["unshare", "--map-user=1000"]
+            self._user = None
         self._template = ""
         self.start()
 

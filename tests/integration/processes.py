@@ -37,6 +37,7 @@ class Process:
     """One ``ostraka`` command on a data directory, with settings and keys of its own."""
 
     program: tuple[str, ...] = ("-m", "cli.main")
+    prefix: tuple[str, ...] = ()  # the command that runs it elsewhere; it must become it
 
     def __init__(self, folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
         self.folder = folder
@@ -53,7 +54,7 @@ class Process:
 
     def spawn(self) -> Self:
         with self.log.open("wb") as log:
-            command = [sys.executable, *self.program, *self.arguments]
+            command = [*self.prefix, sys.executable, *self.program, *self.arguments]
             self._popen = subprocess.Popen(command, env=self.environment, cwd=self.folder, stderr=log, stdout=log)
         return self
 
