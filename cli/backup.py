@@ -31,6 +31,7 @@ from core.errors import ConfigurationError, InvalidInput
 from core.records.companies import DEFAULT_COMPANY
 from core.records.places import open_place
 from core.settings import Settings
+from core.shards.depot import open_depot
 
 if TYPE_CHECKING:
     from core.backup.rewriting import Rewritten
@@ -122,8 +123,10 @@ def restore(
         if into_company is None:
             if any(old != new for old, new in names.items()) or (names and not source.is_dir()):
                 raise InvalidInput("--namespace: a whole store is restored; name --into-company too", field="namespace")
-            with closing(open_place(settings.storage, os.environ)) as place:
-                restore_directory(backup, settings.storage.path, place if settings.storage.database_url else None)
+            storage = settings.storage
+            depot = open_depot(storage, storage.path) if storage.blobs_url else None
+            with closing(open_place(storage, os.environ)) as place:
+                restore_directory(backup, storage.path, place if storage.database_url else None, depot)
             with control_of(config, data) as control, recorded(control, "backup.restore") as note:
                 note.target = backup.header.backup
             typer.echo(f"{settings.storage.path} holds the store of {backup.header.backup}")

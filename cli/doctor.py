@@ -89,6 +89,7 @@ def _examine(
     try:
         yield "", found("master key", f"{control.master.key_id} fits, from {control.key_source.where}")
         yield "", attempt("audit log", partial(_audit, control))
+        yield "", attempt("index files", partial(diagnosis.look_at_depot, control.depot))
         for company in control.companies():
             for finding in _company(control, company.id, settings, ledgers):
                 yield company.id, finding
@@ -121,7 +122,7 @@ def _company(
     if company in ledgers:
         yield diagnosis.look_at_failures(total(ledgers[company].values()))
     yield attempt("queues", partial(diagnosis.look_at_queues, records, settings.queue.stalled_s))
-    yield attempt("shards", partial(diagnosis.look_at_shards, records))
+    yield attempt("shards", partial(diagnosis.look_at_shards, records, control.depot.of(company)))
     yield attempt("model", partial(_model, records, settings))
 
 

@@ -35,7 +35,6 @@ from core.records.tables import Lane
 from core.search.service import QueryService, Ranking
 from core.search.snapshots import SnapshotStore
 from core.settings import Settings
-from core.shards.blobs import LocalBlobs
 from core.shards.builder import GraphSettings
 from core.shards.cache import ShardCache
 from core.tenant import Tenant
@@ -202,7 +201,7 @@ class Runtime:
 
     def _open_tenant(self, company_id: str) -> Tenant:
         records = self.control.records(company_id)
-        blobs = LocalBlobs(records.folder / "shards")
+        blobs = self.control.depot.of(company_id)
         ring_maintenance = partial(self.doorbell.ring, MAINTAIN, company_id)
         repair = Repair(
             records, blobs, self.cache, self.embedder.dim, ring=ring_maintenance, stopping=self._told_to_stop

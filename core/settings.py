@@ -29,6 +29,7 @@ from pydantic_settings import (
 from core.databaseurl import split_password
 from core.errors import ConfigurationError
 from core.settingrules import Origin, explain, fixed, of_postgres, some
+from core.shards.bloboptions import BlobOptions, BlobsUrl
 
 ENV_PREFIX = "OSTRAKA_"
 # Read elsewhere on purpose: the key must not linger in a settings object, the model folder is the machine's.
@@ -93,6 +94,17 @@ class Storage(Section):
         3_600.0, ge=1, le=2_592_000, description="deleted memories leave the index files within this"
     )
     free_bytes_min: int = Field(256 * 2**20, ge=0, description="free disk below which the server is not ready")
+    blobs_url: BlobsUrl = Field("", description="object store for index files; empty: they lie in the data directory")
+    blobs_options: BlobOptions = Field(BlobOptions(), description="how to reach it; nothing secret")
+    blobs_secrets_file: Path | None = Field(None, description="file with its credentials, mode 0600")
+
+    @model_validator(mode="after")
+    def _of_an_object_store(self) -> Self:
+        if self.blobs_url:
+            self.blobs_options.refuse_for(self.blobs_url)
+        elif self.blobs_options != BlobOptions() or self.blobs_secrets_file is not None:
+            raise ValueError("blobs_options and blobs_secrets_file mean nothing without blobs_url; set it")
+        return self
 
 
 class Retrieval(Section):

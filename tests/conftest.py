@@ -14,6 +14,7 @@ from core.embedding.models import default_models_dir, ensure_model
 from core.embedding.runtime import Embedder
 from core.records.control import ControlStore, open_control
 from core.settings import Settings, load_settings
+from tests.object_store import Bucket, ObjectStore, object_store
 from tests.postgres_server import PostgresServer
 from tests.stores import SQLITE, choose
 
@@ -73,6 +74,18 @@ def postgres_url(postgres: PostgresServer) -> Iterator[str]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if not metafunc.definition.path.is_relative_to(Path(__file__).parent / "integration" / "records"):
         choose(metafunc, SQLITE)
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[ObjectStore]:
+    with object_store() as store:
+        yield store
+
+
+@pytest.fixture
+def bucket(s3: ObjectStore) -> Bucket:
+    """A new, empty bucket."""
+    return s3.bucket()
 
 
 @pytest.fixture

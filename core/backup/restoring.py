@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import delete
 
-from core.backup.manifest import AUDIT_NAME, CONTROL_NAME, is_shard, place_of
+from core.backup.manifest import AUDIT_NAME, CONTROL_NAME, Manifest, is_shard, place_of
 from core.backup.reading import BackupReader
 from core.backup.survey import check_copies
 from core.clock import Clock, now_us
@@ -24,6 +24,8 @@ from core.records.frozen import Freeze, write_freeze
 from core.records.moving import Origin, bring, origin_of, publish, refuse_occupied
 from core.records.places import FilePlace, Place
 from core.records.tables import leases
+from core.settings import Storage
+from core.shards.depot import Depot, LocalDepot
 
 
 def verify(backup: BackupReader) -> None:
@@ -35,12 +37,15 @@ def verify(backup: BackupReader) -> None:
         unpack(backup, Path(folder), with_shards=False)
 
 
-def restore_directory(backup: BackupReader, target: Path, place: Place | None = None) -> None:
+def restore_directory(
+    backup: BackupReader, target: Path, place: Place | None = None, depot: Depot | None = None
+) -> None:
     """Make the data directory ``target`` from a backup; it appears at once, and only if all of the backup is right.
 
-    With a ``place`` the record store goes there, and the directory has the shards alone. A freeze and the leases of the
-    moment it was made at are not restored. Raises ``Conflict`` unless ``target`` is empty or not there, or when it is a
-    mount point, or when ``place`` holds a store; ``IntegrityError`` when the backup is damaged; ``Unavailable``.
+    With a ``place`` the record store goes there, with a ``depot`` the shards, once all is right: what lies there must
+    be the same. A freeze and the leases of the moment it was made at are not restored. Raises ``Conflict`` unless
+    ``target`` is empty or not there, or when it is a mount point, or when ``place`` holds a store; ``IntegrityError``
+    when the backup is damaged; ``Unavailable``.
     """
     target = target.absolute()
     if place is not None:
@@ -57,6 +62,8 @@ def restore_directory(backup: BackupReader, target: Path, place: Place | None = 
     try:
         unpack(backup, folder, with_shards=True)
         _begin_anew(folder, [company.id for company in backup.manifest.companies])
+        if depot is not None:
+            _hand_over(backup.manifest, folder, depot)
         origin = None if place is None else _bring(backup, folder, place)
         for path in (*(path for path in folder.rglob("*") if path.is_dir()), folder):
             sync(path)
@@ -90,14 +97,14 @@ def unpack(backup: BackupReader, folder: Path, *, with_shards: bool) -> None:
 
 @contextmanager
 def opened_folder(
-    backup: BackupReader, folder: Path, clock: Clock = now_us, purge_s: float = 0
+    backup: BackupReader, folder: Path, clock: Clock = now_us, storage: Storage | None = None
 ) -> Iterator[ControlStore]:
     """Yield the store that was unpacked into a folder, brought up to date."""
     place = FilePlace(folder)
     database = place.open("control", clock)
     adopt_earlier(database, backup.master)
     held = HeldKey(backup.master, f"what opened {backup.header.backup}")
-    opened = ControlStore(place, database, backup.master, held, clock, purge_s)
+    opened = ControlStore(place, database, backup.master, held, clock, storage or Storage(path=folder))
     try:
         yield opened
     finally:
@@ -113,6 +120,15 @@ def _bring(backup: BackupReader, folder: Path, place: Place) -> Origin:
         if path.is_file() and not is_shard(path.name):
             path.unlink()
     return origin
+
+
+def _hand_over(manifest: Manifest, folder: Path, depot: Depot) -> None:
+    """Move the shards of a restored directory to where the server will look for them."""
+    here = LocalDepot(folder)
+    for company in manifest.companies:
+        for name in here.names(company.id):
+            depot.of(company.id).put(name, here.of(company.id).get(name))
+        here.remove(company.id)
 
 
 def _begin_anew(folder: Path, company_ids: list[str]) -> None:

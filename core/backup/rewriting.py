@@ -22,6 +22,7 @@ from core.records.rows import TABLE, open_content
 from core.records.tables import Lane, State, jobs, memories
 from core.records.workplace import workplace
 from core.records.writes import Accepted, Idempotency, WriteRequest, commit_writes
+from core.settings import Storage
 
 _PAGE_ROWS: Final = 500
 
@@ -39,7 +40,8 @@ def unpacked(backup: BackupReader, control: ControlStore) -> Iterator[ControlSto
     """Yield the store that a backup holds, without its shards, in a private folder of this server's data directory."""
     with workplace(control.root) as folder:
         unpack(backup, folder, with_shards=False)
-        with opened_folder(backup, folder, control.clock, control.purge_s) as opened:
+        storage = Storage(path=folder, purge_s=control.storage.purge_s)
+        with opened_folder(backup, folder, control.clock, storage) as opened:
             yield opened
 
 

@@ -25,7 +25,7 @@ from core.records.leases import drop_lease, renew_lease, take_lease
 from core.records.tables import companies, company_keys, store
 from core.records.tables import control as control_tables
 from core.records.workplace import workplace
-from core.shards.blobs import LocalBlobs
+from core.shards.blobs import Blobs
 from core.shards.sealing import blob_name
 
 LEASE_PREFIX: Final = "backup-"  # while such a lease is held, no blob of the company is removed
@@ -41,7 +41,7 @@ class Snapshot:
     store: str
     master_key: str  # the id of the key that its control store is sealed with
     manifest: Manifest
-    blobs: dict[str, LocalBlobs]  # by company
+    blobs: dict[str, Blobs]  # by company
     keep: Callable[[], None]  # to be called now and then while it is used
 
 
@@ -74,14 +74,14 @@ def take_snapshot(control: ControlStore, backup: str, only: str | None) -> Itera
             try:
                 name, records = control.company(company).name, control.records(company)
                 leases.append(held.enter_context(_Lease(records, backup)))
-                copied = _copy_company(records, name, folder)
+                copied = _copy_company(records, control.depot.of(company), name, folder)
                 _refuse_rotated(control, folder, company)
             except (NotFound, Unavailable):
                 if only is not None or company in control.company_ids():
                     raise
                 continue  # it was deleted while the backup began
             saved.append(copied)
-            blobs[company] = _blobs(records)
+            blobs[company] = control.depot.of(company)
             keep()
         _leave_out_others(folder / CONTROL_NAME, list(blobs), another)
         manifest = Manifest(
@@ -125,11 +125,10 @@ class _Lease:
             drop_lease(connection, self._name, self._token)
 
 
-def _copy_company(records: CompanyRecords, name: str, folder: Path) -> SavedCompany:
+def _copy_company(records: CompanyRecords, blobs: Blobs, name: str, folder: Path) -> SavedCompany:
     target = _records_copy(folder, records.company)
     target.parent.mkdir(parents=True)
     copy_to_file(records.database, target)
-    blobs = _blobs(records)
     with read_copy(target) as connection:
         counted = figures(connection)
         names = {
@@ -148,16 +147,12 @@ def _copy_company(records: CompanyRecords, name: str, folder: Path) -> SavedComp
     )
 
 
-def _stored_bytes(blobs: LocalBlobs, row: Row[Any]) -> int | None:
+def _stored_bytes(blobs: Blobs, row: Row[Any]) -> int | None:
     """Return the bytes of a listed shard, none when its blob is missing, in quarantine, or not as long as it was."""
     if row.quarantined_at is not None:
         return None
     expected: int = row.bytes
     return expected if blobs.size(blob_name(row.namespace, row.public_id)) == expected else None
-
-
-def _blobs(records: CompanyRecords) -> LocalBlobs:
-    return LocalBlobs(records.folder / "shards")
 
 
 def _leave_out_others(path: Path, ids: Sequence[str], another_log: dict[str, bytes] | None) -> None:

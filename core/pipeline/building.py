@@ -25,7 +25,7 @@ from core.records.rows import shard_rows
 from core.records.shardlist import Absorbed, NewShard, fetch_rows
 from core.records.tables import State
 from core.shards.attributes import AttributeRow
-from core.shards.blobs import LocalBlobs
+from core.shards.blobs import Blobs
 from core.shards.builder import GraphSettings, ShardRow, build_shard
 from core.shards.cache import ShardCache
 from core.shards.sealing import blob_name, put_shard
@@ -97,7 +97,7 @@ class ShardBuilder:
     def __init__(
         self,
         records: CompanyRecords,
-        blobs: LocalBlobs,
+        blobs: Blobs,
         cache: ShardCache,
         embedder: Embedder,
         graph: GraphSettings,

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
 from core.pipeline.readiness import Examiner, Facts, Reason, judge
@@ -40,6 +40,7 @@ class Checkups:
         self._redis = _Question(ping_redis, otherwise=False)
         self._stores = _Question(Examiner(control).examine, otherwise=Facts(store_answers=False))
         self._asking = asyncio.Lock()
+        self._blobs = _Question(control.depot.answers, otherwise=False)
         self._latest: tuple[float, Checkup] | None = None
 
     @property
@@ -56,9 +57,14 @@ class Checkups:
             return self._latest[1]
 
     async def _make(self) -> Checkup:
-        facts, redis_answers = await asyncio.gather(self._stores.ask(), self._redis.ask())
+        facts, redis_answers, blobs_answer = await asyncio.gather(
+            self._stores.ask(), self._redis.ask(), self._blobs.ask()
+        )
         reasons = judge(
-            facts, redis_answers=redis_answers, stalled_s=self._stalled_s, free_bytes_min=self._free_bytes_min
+            replace(facts, blobs_answer=blobs_answer),
+            redis_answers=redis_answers,
+            stalled_s=self._stalled_s,
+            free_bytes_min=self._free_bytes_min,
         )
         return Checkup(reasons, facts.has_api_keys)
 

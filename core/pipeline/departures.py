@@ -3,7 +3,7 @@
 1. its key, name and API keys are erased in one transaction (``core.records.lifecycle``);
 2. the log and the copies of the control store are emptied of the key (``core.records.erasure``);
 3. every process closes what it has open of it, within a second;
-4. its opened shards leave the host's cache, its folder the disk.
+4. its opened shards leave the host's cache, its files the disk and the object store.
 
 What is left of its files after the first step cannot be opened; the others make sure that nothing is left.
 """
@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Final
 
 import structlog
@@ -20,7 +21,6 @@ from sqlalchemy import Connection, Row, select, update
 from core.errors import Unavailable, kind_of
 from core.records.control import ControlStore
 from core.records.erasure import settle_erased
-from core.records.folders import company_folder
 from core.records.lifecycle import destroy_company
 from core.records.tables import companies
 from core.shards.cache import ShardCache
@@ -108,9 +108,10 @@ def _remove_departed(control: ControlStore, cache: ShardCache) -> Sequence[str]:
 
     One that is marked as removed is looked at again: a process that was paused may have written into its folder since.
     """
-    there = set(control.place.companies())
     with control.database.read() as connection:
-        left = [row.id for row in _departed(connection) if row.removed_at is None or row.id in there]
+        departed = {row.id: row.removed_at for row in _departed(connection)}
+    there = {*control.place.companies(), *control.depot.holding(departed)} if departed else set()
+    left = [company for company, removed_at in departed.items() if removed_at is None or company in there]
     gone = [company for company in left if _remove(control, company, cache)]
     if gone:
         with control.database.write() as connection:
@@ -130,9 +131,10 @@ def _departed(connection: Connection) -> Sequence[Row[Any, Any]]:
 
 def _remove(control: ControlStore, company: str, cache: ShardCache) -> bool:
     """Remove a company's opened shards, its record store and its files; say whether they are gone."""
-    for blob in company_folder(control.root, company).glob("shards/*/*.shard"):
-        cache.drop(blob.stem)
     try:
+        for name in control.depot.names(company):
+            cache.drop(PurePath(name).stem)
+        control.depot.remove(company)
         control.place.drop(company)
     except (OSError, Unavailable) as error:
         log.error("company_not_removed", company=company, error=kind_of(error))

@@ -26,8 +26,9 @@ from core.records.places import Place
 from core.records.schema import HEADS, Kind
 from core.records.shardlist import fingerprints
 from core.records.tables import Lane, State, namespaces, shards
-from core.shards.blobs import LocalBlobs
+from core.shards.blobs import Blobs
 from core.shards.cache import in_memory
+from core.shards.depot import Depot
 from core.shards.sealing import blob_name
 
 
@@ -147,10 +148,15 @@ def look_at_queues(records: CompanyRecords, stalled_s: float) -> Finding:
     return found("queues", waited + frozen)
 
 
-def look_at_shards(records: CompanyRecords) -> Finding:
+def look_at_depot(depot: Depot) -> Finding:
+    """See whether the place of the index files can be reached."""
+    depot.check()
+    return found("index files", f"in {depot.where}")
+
+
+def look_at_shards(records: CompanyRecords, blobs: Blobs) -> Finding:
     """Compare the shards that are listed with the files that are there."""
-    blobs = LocalBlobs(records.folder / "shards")
-    there = set(blobs.names())  # before the list: what is stored meanwhile is not yet on it
+    there = {file.name: file.size for file in blobs.files()}  # before the list: what is stored meanwhile is not on it
     with records.database.read() as connection:
         rows = connection.execute(
             select(shards.c.public_id, shards.c.bytes, shards.c.quarantined_at, shards.c.retired_at)
@@ -159,9 +165,15 @@ def look_at_shards(records: CompanyRecords) -> Finding:
         ).all()
     names = {blob_name(row.namespace, row.public_id): row for row in rows}
     live = {name: row for name, row in names.items() if row.retired_at is None}
-    damaged = [row.public_id for name, row in live.items() if blobs.size(name) != row.bytes]
+    damaged = [
+        row.public_id
+        for name, row in live.items()
+        if there.get(name) != row.bytes and blobs.size(name) != row.bytes  # it may have been stored since
+    ]
     marked = sum(row.quarantined_at is not None for row in live.values())
-    detail = f"{len(live)} live, {len(there - set(names))} files that nobody lists (they are removed by and by)"
+    detail = (
+        f"{len(live)} live, {len(there.keys() - names.keys())} files that nobody lists (they are removed by and by)"
+    )
     if damaged:
         return found("shards", f"{detail}; missing or of the wrong size: {', '.join(damaged[:5])}", failed=True)
     if marked:

@@ -37,7 +37,7 @@ from core.records.shardlist import (
 )
 from core.records.tables import Lane, namespaces
 from core.records.waiting import embedded_ids, has_bulk, waiting_namespaces
-from core.shards.blobs import LocalBlobs
+from core.shards.blobs import Blobs
 from core.shards.builder import GraphSettings
 from core.shards.cache import ShardCache
 
@@ -54,7 +54,7 @@ class IndexStage:
     def __init__(
         self,
         records: CompanyRecords,
-        blobs: LocalBlobs,
+        blobs: Blobs,
         cache: ShardCache,
         embedder: Embedder,
         graph: GraphSettings,

@@ -22,7 +22,7 @@ from core.records.deadlines import holds
 from core.records.deletion import expire
 from core.records.leases import hold_lease
 from core.records.tables import Lane, State, leases, memories, namespaces, shards
-from core.shards.blobs import LocalBlobs
+from core.shards.blobs import Blobs
 
 log = structlog.get_logger()
 
@@ -38,7 +38,7 @@ class Reconciler:
     def __init__(
         self,
         records: CompanyRecords,
-        blobs: LocalBlobs,
+        blobs: Blobs,
         index: IndexStage,
         repair: Repair,
         purges: PurgeWatch,

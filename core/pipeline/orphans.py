@@ -18,7 +18,7 @@ from sqlalchemy import Connection, select
 from core.errors import Unavailable
 from core.records.company import CompanyRecords
 from core.records.tables import shards
-from core.shards.blobs import LocalBlobs
+from core.shards.blobs import Blobs
 from core.shards.cache import ShardCache
 
 log = structlog.get_logger()
@@ -31,7 +31,7 @@ _BLOB: Final = re.compile(r"ns_\w+/(sh_\w+)\.shard")
 _REST: Final = re.compile(r"ns_\w+/sh_\w+\.shard#\d+")  # obstore's name for a put under way
 
 
-def sweep_blobs(records: CompanyRecords, blobs: LocalBlobs) -> int:
+def sweep_blobs(records: CompanyRecords, blobs: Blobs) -> int:
     """Remove the old files of a company's blob store that no shard lists; return how many. Others' files stay."""
     deadline = records.clock() - int(orphan_age_s(records) * 1e6)
     old = [file for file in blobs.files() if file.modified_at <= deadline]
@@ -93,7 +93,7 @@ def listed_shards(connection: Connection, public_ids: Iterable[str]) -> set[str]
     return found
 
 
-def _remove(blobs: LocalBlobs, name: str) -> bool:
+def _remove(blobs: Blobs, name: str) -> bool:
     try:
         blobs.delete(name)
     except Unavailable as error:  # tried again by the next sweep

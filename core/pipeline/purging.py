@@ -17,7 +17,7 @@ from core.records.company import CompanyRecords
 from core.records.members import unpack_ids
 from core.records.receipts import mark_purged, unpurged
 from core.records.tables import memories, shards
-from core.shards.blobs import LocalBlobs
+from core.shards.blobs import Blobs
 from core.shards.sealing import blob_name
 
 log = structlog.get_logger()
@@ -28,7 +28,7 @@ _LOOK_EVERY_US: Final = 5_000_000  # emptying the log makes writers wait for the
 class PurgeWatch:
     """Watches the deletions of one company."""
 
-    def __init__(self, records: CompanyRecords, blobs: LocalBlobs) -> None:
+    def __init__(self, records: CompanyRecords, blobs: Blobs) -> None:
         self._records = records
         self._blobs = blobs
         self._looked_at: int | None = None

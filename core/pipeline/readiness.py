@@ -48,6 +48,7 @@ class Facts:
 
     store_answers: bool = True
     keys_fit: bool = True
+    blobs_answer: bool = True
     free_bytes: int = 0
     frozen: bool = False
     still_s: Mapping[str, float] = field(default_factory=dict)  # for how long the head of a queue has not moved
@@ -63,6 +64,11 @@ def judge(facts: Facts, *, redis_answers: bool, stalled_s: float, free_bytes_min
         (not facts.store_answers, "store_unreachable", "the record store does not answer"),
         (not facts.keys_fit, "key_missing", "a key is missing or does not fit the data; see `ostraka doctor`"),
         (not redis_answers, "redis_unreachable", "Redis does not answer: new memories are kept, and searchable later"),
+        (
+            not facts.blobs_answer,
+            "blobs_unreachable",
+            "the object store does not answer: what is new waits, not searchable",
+        ),
         (bool(stalled), "pipeline_stalled", f"no worker takes up what waits in {stalled}: it is kept, not searchable"),
         (facts.free_bytes < free_bytes_min, "disk_nearly_full", "the disk is nearly full: nothing is taken in"),
         (facts.frozen, "frozen", "the server is frozen while its data is copied: nothing is taken in"),

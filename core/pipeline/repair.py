@@ -24,7 +24,7 @@ from core.records.counters import read_counter, set_counter
 from core.records.members import shard_members
 from core.records.quarantine import quarantine_shard, quarantined_shards, release_shard, unmarked_shards
 from core.records.shardlist import ShardRecord
-from core.shards.blobs import LocalBlobs
+from core.shards.blobs import Blobs
 from core.shards.builder import GraphSettings, build_shard
 from core.shards.cache import ShardCache
 from core.shards.opening import open_shard
@@ -45,7 +45,7 @@ class Repair:
     def __init__(
         self,
         records: CompanyRecords,
-        blobs: LocalBlobs,
+        blobs: Blobs,
         cache: ShardCache,
         dim: int,
         ring: Callable[[], None],
@@ -86,7 +86,10 @@ class Repair:
         return sum(self._recheck(namespace, shard) for namespace, shard in marked if not self._stopping())
 
     def scrub(self) -> int:
-        """Authenticate the next shards, before a reader needs them; return how many were put in quarantine."""
+        """Authenticate the next shards, before a reader needs them; return how many were put in quarantine.
+
+        Raises ``Unavailable`` when the object store is away.
+        """
         with self._records.database.read() as connection:
             shards = unmarked_shards(connection, read_counter(connection, _PLACE))
         found, size, place = 0, 0, 0
@@ -111,6 +114,8 @@ class Repair:
         except KeyUnusable:  # nothing is known of the shard
             return False
         except (IntegrityError, Unavailable) as error:
+            if isinstance(error, Unavailable):
+                self._blobs.check()  # where all of an object store is away, no shard is at fault
             self._report(namespace, shard, error)
             self._quarantine(shard)
             return True

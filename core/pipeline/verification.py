@@ -18,7 +18,7 @@ from core.records.company import CompanyRecords
 from core.records.control import ControlStore
 from core.records.receipts import Kind, Receipt, get_receipt
 from core.records.tables import State, memories, namespace_keys, namespaces, shards, store
-from core.shards.blobs import LocalBlobs
+from core.shards.blobs import Blobs
 from core.shards.cache import ShardCache
 from core.shards.sealing import ShardKeys, fetch_shard
 
@@ -60,7 +60,7 @@ def verify_deletion(
         rows = _check_rows(connection, receipt)
         erased = connection.execute(select(memories.c.id).where(memories.c.deletion_id == receipt.row)).scalars()
         ids = np.fromiter(erased, np.int64)
-    look = _Look(records, receipt, ids, cache, late=_is_late(receipt, control.clock()))
+    look = _Look(records, control.depot.of(company_id), receipt, ids, cache, late=_is_late(receipt, control.clock()))
     foreign = _listed_elsewhere(control, company_id)
     copies = [_check_backup(control, receipt, path) for path in backups] or [Finding("backups", True, "none looked at")]
     return Verification(
@@ -73,6 +73,7 @@ class _Look:
     """A search for the rows of one deletion in files; ``late``: nothing of them may be left."""
 
     records: CompanyRecords
+    blobs: Blobs
     receipt: Receipt
     ids: Ids
     cache: ShardCache
@@ -87,22 +88,21 @@ class _Look:
                 shards.c.namespace_id == self.receipt.namespace_id
             )
             live = {row.public_id: row.retired_at is None for row in connection.execute(listed)}
-        blobs = LocalBlobs(self.records.folder / "shards")
         key = None
         if not self.receipt.namespace_deleted:
             key = self.records.namespace_by_id(self.receipt.namespace_id).key
-        files = [PurePath(file.name) for file in blobs.files() if file.name.startswith(prefix)]
+        files = [PurePath(file.name) for file in self.blobs.files() if file.name.startswith(prefix)]
         kinds = {file: live.get(file.stem) if file.suffix == ".shard" else None for file in files}
         for where, kind in (("index shards", True), ("replaced shard files", False), ("unlisted shard files", None)):
             mine = [file for file, found in kinds.items() if found is kind]
-            yield self._finding(where, [self._ids_of(blobs, key, file) for file in mine])
+            yield self._finding(where, [self._ids_of(key, file) for file in mine])
 
     def opened(self, foreign: set[str]) -> Finding:
         """Look into the shards that lie opened in the host's memory, but for those of other companies."""
         folders = [folder for folder in (self.cache.root / "shards").iterdir() if folder.name not in foreign]
         return self._finding("opened shards", [_read_ids(folder) for folder in folders])
 
-    def _ids_of(self, blobs: LocalBlobs, key: ShardKeys | None, file: PurePath) -> Ids | None:
+    def _ids_of(self, key: ShardKeys | None, file: PurePath) -> Ids | None:
         """Return the ids in a stored shard, ``None`` when it does not open."""
         if key is None or file.suffix != ".shard":
             return None
@@ -110,7 +110,7 @@ class _Look:
             folder = workspace / "shard"
             folder.mkdir()
             try:
-                fetch_shard(blobs, key, file.stem, folder)
+                fetch_shard(self.blobs, key, file.stem, folder)
                 return _read_ids(folder)
             except IntegrityError as error:
                 return np.empty(0, np.int64) if error.reason == "shard_missing" else None

@@ -34,7 +34,8 @@ from core.records.places import Place, open_place
 from core.records.states import seal_states
 from core.records.tables import company_keys, store
 from core.records.terms import NO_BOUNDS, Terms, read_terms
-from core.settings import Settings
+from core.settings import Settings, Storage
+from core.shards.depot import open_depot
 
 _LOOKS_MAX: Final = 3  # at the master key, for one transaction: it would have to be rotated that often meanwhile
 _TRUST_S: Final = 0.5  # terms that changed hold within this time in every process
@@ -46,7 +47,7 @@ class ControlStore:
     """Companies and keys. Opens each company's own record store with the key that the master key unwraps."""
 
     def __init__(
-        self, place: Place, database: Database, master: MasterKey, key_source: KeySource, clock: Clock, purge_s: float
+        self, place: Place, database: Database, master: MasterKey, key_source: KeySource, clock: Clock, storage: Storage
     ) -> None:
         """``key_source`` is asked for the new master key when it was rotated."""
         self.place = place
@@ -55,7 +56,7 @@ class ControlStore:
         self.key_source = key_source
         self.root = place.root
         self.clock = clock
-        self.purge_s = purge_s
+        self.storage, self.depot = storage, open_depot(storage, place.root)
         self._opened: dict[str, CompanyRecords] = {}
         self._opening = threading.Lock()
         self._terms: dict[str, tuple[float, Terms]] = {}
@@ -206,7 +207,7 @@ class ControlStore:
         folder = company_folder(self.root, company_id)
         make_durable_directory(folder)
         database = self.place.open("company", self.clock, company_id, partial(seal_states, key=keys))
-        return CompanyRecords(keys, database, folder, self.clock, int(self.purge_s * 1e6))
+        return CompanyRecords(keys, database, folder, self.clock, int(self.storage.purge_s * 1e6))
 
     def _load_keys(self, company_id: str, *, asking: bool = True) -> Mapping[int, CompanyKey]:
         with self._with_master(self.database.read, asking=asking) as (connection, master):
@@ -254,7 +255,7 @@ def open_control(
                 return control
         source = open_key_source(settings.storage, row.id, environment)
         master = master_key_of(source, place.where, row.master_key_id)
-        control = ControlStore(place, database, master, source, clock, settings.storage.purge_s)
+        control = ControlStore(place, database, master, source, clock, settings.storage)
         opened.callback(control.audit.close)
         _finish_what_was_begun(control)
         opened.pop_all()
@@ -276,7 +277,7 @@ def _create(
     store_id = new_id("store")
     source = open_key_source(settings.storage, store_id, environment)
     master = source.find(None) or make_first_key(source)
-    control = ControlStore(place, database, master, source, clock, settings.storage.purge_s)
+    control = ControlStore(place, database, master, source, clock, settings.storage)
     with database.write() as connection:
         connection.execute(insert(store).values(id=store_id, master_key_id=master.key_id, created_at=clock()))
         control.audit.make_key(connection, master)

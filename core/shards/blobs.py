@@ -1,7 +1,7 @@
-"""The blob store: sealed shards under opaque names, immutable once put.
+"""The blob store: sealed shards under opaque names, immutable once put; and the one that is a local directory.
 
-``obstore`` makes a local directory and an object store one interface. Its local store never calls fsync, so this
-seam does: a put returns only when the bytes and the directory entry are on the disk.
+``obstore`` makes a local directory and an object store nearly one interface. Its local store never calls fsync, so
+``LocalBlobs`` does: a put returns only when the bytes and the directory entry are on the disk.
 """
 
 import os
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import obstore
 from obstore.exceptions import BaseError
@@ -24,10 +25,41 @@ class StoredFile:
 
     name: str
     modified_at: int
+    size: int
+
+
+class Blobs(Protocol):
+    """The sealed files of one company. A store that fails or cannot be reached raises ``Unavailable``."""
+
+    def put(self, name: str, chunks: Iterable[bytes]) -> int:
+        """Store a blob durably; return its size in bytes. Raises ``Unavailable``; then nobody may list it."""
+
+    def get(self, name: str) -> Iterator[bytes]:
+        """Yield a blob's bytes. Raises ``IntegrityError`` when it is missing, ``Unavailable`` when it is unreadable."""
+
+    def delete(self, name: str) -> None:
+        """Remove a blob, or the rest of a put; removing one that is gone is no error. Raises ``Unavailable``."""
+
+    def size(self, name: str) -> int | None:
+        """Return the bytes of a blob, none when it is missing. Raises ``Unavailable``."""
+
+    def names(self, prefix: str = "") -> Iterator[str]:
+        """Yield the names of all blobs below a prefix, which ends at a slash. Raises ``Unavailable``."""
+
+    def files(self) -> Iterator[StoredFile]:
+        """Yield all that lies there, also what is left of puts, where that can be seen. Raises ``Unavailable``."""
+
+    def check(self) -> None:
+        """Raise ``Unavailable`` when the store as a whole cannot be reached."""
+
+
+def missing(name: str) -> IntegrityError:
+    """Return the error of a blob that is not there."""
+    return IntegrityError(f"shard {Path(name).stem} is missing from the blob store", code="shard_missing")
 
 
 class LocalBlobs:
-    """Sealed files below one directory. A disk that fails raises ``Unavailable``."""
+    """Sealed files below one directory."""
 
     def __init__(self, root: Path) -> None:
         make_durable_directory(root)
@@ -35,8 +67,8 @@ class LocalBlobs:
         self._store = LocalStore(str(root))
 
     def put(self, name: str, chunks: Iterable[bytes]) -> int:
-        """Store a blob durably; return its size in bytes. Raises ``Unavailable``; then nobody may list it."""
-        sized = _Counted(chunks)
+        """See ``Blobs``."""
+        sized = Counted(chunks)
         with _translated("written"):
             obstore.put(self._store, name, sized, use_multipart=True)
             path = self._root / name
@@ -46,42 +78,45 @@ class LocalBlobs:
         return sized.size
 
     def get(self, name: str) -> Iterator[bytes]:
-        """Yield a blob's bytes. Raises ``IntegrityError`` when it is missing, ``Unavailable`` when it is unreadable."""
+        """See ``Blobs``."""
         try:
             with _translated("read"):
                 for chunk in obstore.get(self._store, name).stream(min_chunk_size=1 << 20):
                     yield bytes(chunk)
         except FileNotFoundError:
-            raise IntegrityError(
-                f"shard {Path(name).stem} is missing from the blob store", code="shard_missing"
-            ) from None
+            raise missing(name) from None
 
     def delete(self, name: str) -> None:
-        """Remove a blob, or the rest of a put; removing one that is gone is no error. Raises ``Unavailable``."""
+        """See ``Blobs``."""
         with _translated("removed"), suppress(FileNotFoundError):
             (self._root / name).unlink()
             sync((self._root / name).parent)
 
     def size(self, name: str) -> int | None:
-        """Return the bytes of a blob, none when it is missing. Raises ``Unavailable``."""
+        """See ``Blobs``."""
         with _translated("found"), suppress(FileNotFoundError):
             return int(obstore.head(self._store, name)["size"])
         return None
 
     def names(self, prefix: str = "") -> Iterator[str]:
-        """Yield the names of all blobs below a prefix. Raises ``Unavailable``."""
+        """See ``Blobs``."""
         with _translated("listed"):
             for page in obstore.list(self._store, prefix=prefix or None):
                 for entry in page:
                     yield str(entry["path"])
 
     def files(self) -> Iterator[StoredFile]:
-        """Yield everything that lies there, also what is left of puts that were cut off, which nothing else lists."""
+        """Yield every file, also what is left of puts that were cut off, which nothing else lists."""
         with _translated("listed"):
             for folder, _, names in os.walk(self._root, onerror=_raise):
                 for path in (Path(folder) / name for name in names):
                     with suppress(FileNotFoundError):  # removed meanwhile
-                        yield StoredFile(path.relative_to(self._root).as_posix(), path.lstat().st_mtime_ns // 1_000)
+                        found = path.lstat()
+                        name = path.relative_to(self._root).as_posix()
+                        yield StoredFile(name, found.st_mtime_ns // 1_000, found.st_size)
+
+    def check(self) -> None:
+        """Do nothing: a directory cannot be told from its files."""
 
 
 def _raise(error: OSError) -> None:
@@ -103,14 +138,14 @@ def _translated(what: str) -> Iterator[None]:
         ) from None
 
 
-class _Counted:
+class Counted:
     """An iterator that remembers how many bytes went through it."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
         self.size = 0
 
-    def __iter__(self) -> "_Counted":
+    def __iter__(self) -> "Counted":
         return self
 
     def __next__(self) -> bytes:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from core.errors import IntegrityError, OstrakaError, Unavailable
-from core.shards.blobs import LocalBlobs
+from core.shards.blobs import Blobs
 from core.shards.cache import ShardCache
 from core.shards.reader import OpenShard
 from core.shards.sealing import ShardKeys, fetch_shard
@@ -17,7 +17,7 @@ Substitute = Callable[[Path, OstrakaError], None]
 
 def open_shard(
     cache: ShardCache,
-    blobs: LocalBlobs,
+    blobs: Blobs,
     keys: ShardKeys,
     shard: str,
     fingerprint: str,

@@ -9,7 +9,7 @@ from core.crypto.keyring import NamespaceKeys
 from core.crypto.keys import NamespaceKey
 from core.crypto.sealedfile import Purpose, authenticate, file_key_version, open_to_file, seal_stream
 from core.shards.archive import pack, read_chunks, unpack
-from core.shards.blobs import LocalBlobs
+from core.shards.blobs import Blobs
 
 ShardKeys = NamespaceKey | NamespaceKeys  # one version, or all that there are
 
@@ -19,7 +19,7 @@ def blob_name(namespace: str, shard: str) -> str:
     return f"{namespace}/{shard}.shard"
 
 
-def put_shard(blobs: LocalBlobs, key: NamespaceKey, shard: str, folder: Path, archive: Path) -> int:
+def put_shard(blobs: Blobs, key: NamespaceKey, shard: str, folder: Path, archive: Path) -> int:
     """Seal a built shard and store it durably; return the blob's bytes. ``archive`` is a scratch path in tmpfs."""
     pack(folder, archive)
     try:
@@ -37,7 +37,7 @@ def put_shard(blobs: LocalBlobs, key: NamespaceKey, shard: str, folder: Path, ar
         archive.unlink(missing_ok=True)
 
 
-def fetch_shard(blobs: LocalBlobs, keys: ShardKeys, shard: str, folder: Path) -> None:
+def fetch_shard(blobs: Blobs, keys: ShardKeys, shard: str, folder: Path) -> None:
     """Fetch, authenticate, decrypt and unpack a shard into ``folder`` in tmpfs.
 
     Raises ``IntegrityError`` when it is missing or not what was put, ``Unavailable`` when it or its key cannot be had.
@@ -51,7 +51,7 @@ def fetch_shard(blobs: LocalBlobs, keys: ShardKeys, shard: str, folder: Path) ->
         archive.unlink()
 
 
-def check_shard(blobs: LocalBlobs, keys: ShardKeys, shard: str) -> None:
+def check_shard(blobs: Blobs, keys: ShardKeys, shard: str) -> None:
     """Read and authenticate a stored shard, keeping nothing of it. Raises as :func:`fetch_shard` does."""
     chunks, place = _stored(blobs, keys, shard)
     authenticate(chunks, **place)
@@ -66,7 +66,7 @@ class _Place(TypedDict):
     where: tuple[str, ...]
 
 
-def _stored(blobs: LocalBlobs, keys: ShardKeys, shard: str) -> tuple[Iterable[bytes], _Place]:
+def _stored(blobs: Blobs, keys: ShardKeys, shard: str) -> tuple[Iterable[bytes], _Place]:
     """Return a shard's blob and what opens it: the key of the version that it names."""
     chunks = iter(blobs.get(blob_name(keys.namespace, shard)))
     first = next(chunks, b"")

@@ -15,7 +15,7 @@ from core.settings import load_settings
 from tests.integration.records.conftest import Desk
 
 SCHEMAS = {"schema of control", "schema of audit", "schema of company"}
-WELL = {"settings", "cache", "data directory", "disk", "Redis", *SCHEMAS, "master key", "audit log"}
+WELL = {"index files", "settings", "cache", "data directory", "disk", "Redis", *SCHEMAS, "master key", "audit log"}
 OF_COMPANY = {"record store", "keys", "ledger", "failed memories", "queues", "shards", "model"}
 
 

@@ -21,7 +21,7 @@ from core.records.writes import Accepted, WriteRequest
 from core.runtime import Runtime
 from core.search.request import Hit, Scope, SearchRequest
 from core.settings import Settings
-from core.shards.blobs import LocalBlobs
+from core.shards.blobs import Blobs, LocalBlobs
 from core.shards.builder import GraphSettings
 from core.shards.opening import open_shard
 from core.shards.reader import OpenShard
@@ -52,7 +52,7 @@ class Server:
         self.company = self.runtime.control.companies()[0].id
         self.tenant = self.runtime.tenant(self.company)
         self.records = self.tenant.records
-        self.blobs = LocalBlobs(self.records.folder / "shards")
+        self.blobs = self.runtime.control.depot.of(self.company)
 
     def namespace(self, name: str = "notes") -> Namespace:
         return self.records.ensure_namespace(name)
@@ -217,18 +217,19 @@ def restart(open_server: Opener) -> Callable[[Server], Server]:
 
 
 @pytest.fixture
-def during_build(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+def during_build(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Do something once, after a shard was built and stored and before it is committed."""
-    put = LocalBlobs.put
 
-    def plan(action: Callable[[], object]) -> None:
-        def put_then_act(blobs: LocalBlobs, name: str, chunks: Iterable[bytes]) -> int:
+    def plan(action: Callable[[], object], kind: type[Blobs] = LocalBlobs) -> None:
+        put = kind.put
+
+        def put_then_act(blobs: Blobs, name: str, chunks: Iterable[bytes]) -> int:
             size = put(blobs, name, chunks)
-            monkeypatch.setattr(LocalBlobs, "put", put)
+            monkeypatch.setattr(kind, "put", put)
             action()
             return size
 
-        monkeypatch.setattr(LocalBlobs, "put", put_then_act)
+        monkeypatch.setattr(kind, "put", put_then_act)
 
     return plan
 

@@ -41,7 +41,7 @@ def test_a_sound_store_is_found_so(filled):
         lambda: diagnosis.look_at_ledger({"ns_1": balance}),
         lambda: diagnosis.look_at_failures(balance),
         lambda: diagnosis.look_at_queues(filled.records, stalled_s=60),
-        lambda: diagnosis.look_at_shards(filled.records),
+        lambda: diagnosis.look_at_shards(filled.records, filled.blobs),
         lambda: diagnosis.look_at_models(filled.records, filled.runtime.embedder.fingerprint),
         lambda: diagnosis.look_at_schema(filled.runtime.control.place, "company", filled.company),
         lambda: diagnosis.look_at_directory(filled.runtime.control.root),
@@ -53,22 +53,22 @@ def test_a_sound_store_is_found_so(filled):
 def test_missing_and_shortened_shards_are_found(filled):
     path = shard_file(filled)
     path.write_bytes(path.read_bytes()[:-1])
-    finding = diagnosis.look_at_shards(filled.records)
+    finding = diagnosis.look_at_shards(filled.records, filled.blobs)
     assert finding.verdict is Verdict.FAILED
     assert path.stem in finding.detail
     path.unlink()
-    assert diagnosis.look_at_shards(filled.records).verdict is Verdict.FAILED
+    assert diagnosis.look_at_shards(filled.records, filled.blobs).verdict is Verdict.FAILED
 
 
 def test_a_shard_in_quarantine_is_found(filled):
     change(filled, update(shards).values(quarantined_at=1))
-    finding = diagnosis.look_at_shards(filled.records)
+    finding = diagnosis.look_at_shards(filled.records, filled.blobs)
     assert (finding.verdict, "1 in quarantine" in finding.detail) == (Verdict.DEGRADED, True)
 
 
 def test_files_that_nobody_lists_are_counted_and_no_fault(filled):
     shard_file(filled).with_name("sh_stray.shard").write_bytes(b"x")
-    finding = diagnosis.look_at_shards(filled.records)
+    finding = diagnosis.look_at_shards(filled.records, filled.blobs)
     assert (finding.verdict, "1 files that nobody lists" in finding.detail) == (Verdict.OK, True)
 
 

@@ -58,7 +58,8 @@ def test_every_reason_of_a_failed_memory_is_described():
 
 
 def test_every_reason_of_health_is_described():
-    worst = Facts(store_answers=False, keys_fit=False, frozen=True, still_s={"embed": 2.0}, quarantined=1, imbalance=1)
+    wrong = {"store_answers": False, "keys_fit": False, "blobs_answer": False, "frozen": True}
+    worst = Facts(**wrong, still_s={"embed": 2.0}, quarantined=1, imbalance=1)
     reasons = judge(worst, redis_answers=False, stalled_s=1, free_bytes_min=1)
     described = {code: cells[0] for code, cells in rows_named(HEALTH, r"\w+").items()}
     assert described == {reason.code: "unready" if reason.unready else "degraded" for reason in reasons}

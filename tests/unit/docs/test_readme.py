@@ -5,6 +5,7 @@ import re
 import pytest
 from docpages import read, rows_named
 from ostraka import Ostraka
+from pydantic import BaseModel
 
 from core.settings import ENV_OUTSIDE_SETTINGS, ENV_PREFIX, Settings
 
@@ -14,6 +15,8 @@ def shown(default: object) -> str:
         return "none"
     if default == "":
         return "empty"
+    if isinstance(default, BaseModel):  # a table within the table
+        return "`{}`"
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 

@@ -23,6 +23,7 @@ def test_nothing_is_wrong():
         ({"store_answers": False}, "store_unreachable"),
         ({"keys_fit": False}, "key_missing"),
         ({"redis_answers": False}, "redis_unreachable"),
+        ({"blobs_answer": False}, "blobs_unreachable"),
         ({"still_s": {"embed": 3.0, "index": 120.1}}, "pipeline_stalled"),
         ({"free_bytes": 999}, "disk_nearly_full"),
     ],
