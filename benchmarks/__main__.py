@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -43,6 +43,9 @@ def measure(
         typer.Option(envvar="BENCH_DATA", help="Folder of collections, for real texts and quality."),
     ] = None,
     sets: Annotated[str, typer.Option(help="Collections, comma-separated.")] = ",".join(SETS),
+    blobs: Annotated[
+        Literal["local", "s3"], typer.Option(help="s3: warm searches of an S3 server against local ones, too.")
+    ] = "local",
     seed: Annotated[int, typer.Option(help="Seed of the generated texts.")] = 20_261_122,
     work: Annotated[Path | None, typer.Option(help="Folder on a real disk for the servers' data.")] = None,
     out: Annotated[Path, typer.Option(help="Where the results go.")] = _OUT,
@@ -65,6 +68,7 @@ def measure(
         data=data.resolve() if data else None,
         sets=sets.split(","),
         work=folder,
+        objects=blobs == "s3",
     )
     results = Results()
     described = _describe(plan)
@@ -92,6 +96,7 @@ def _describe(plan: Plan) -> dict[str, Any]:
             "adds": plan.adds,
             "fresh_adds": plan.fresh_adds,
             "per_call": plan.per_call,
+            "objects": plan.objects,
             "collections": plan.data is not None,
         },
     }
@@ -105,6 +110,10 @@ def _run(plan: Plan, results: Results) -> None:
         _timed(results, "ingest", partial(measure_ingest, plan, corpus))
     if plan.wants("search", "opening", "freshness", "adds"):
         _timed(results, "sizes", partial(climb, plan, corpus, results, _tell))
+    if plan.objects:
+        from benchmarks.objects import measure_objects  # noqa: PLC0415 - its S3 server is a dependency of tests
+
+        _timed(results, "blobs", partial(measure_objects, plan, corpus))
     if plan.wants("quality") and plan.data is not None:
         for name in [name for name in available_sets(plan.data) if name in plan.sets]:
             _timed(results, f"quality {name}", partial(measure_quality, plan, plan.data, name))

@@ -26,6 +26,7 @@ class Plan:
     data: Path | None
     sets: Sequence[str]
     work: Path  # a folder on a real disk
+    objects: bool = False  # searches with shards in an object store, against a directory, are measured too
 
     def wants(self, *parts: str) -> bool:
         """Say whether any of these parts is to be measured."""

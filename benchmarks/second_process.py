@@ -15,7 +15,6 @@ from core.records.control import open_control
 from core.records.shardlist import namespace_state
 from core.search.snapshots import SnapshotStore
 from core.settings import load_settings
-from core.shards.blobs import LocalBlobs
 from core.shards.cache import ShardCache
 from core.shards.opening import open_shard
 
@@ -45,7 +44,7 @@ def main() -> None:
     control = open_control(settings)
     records = control.records(control.find_company(DEFAULT_COMPANY).id)
     with ShardCache(settings.cache.path, control.root, settings.cache.bytes_max) as cache:
-        blobs = LocalBlobs(records.folder / "shards")
+        blobs = control.depot.of(records.company)
         store = SnapshotStore(
             lambda namespace, shard, in_use: open_shard(
                 cache, blobs, namespace.key, shard.public_id, shard.fingerprint, in_use

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -33,12 +33,12 @@ class ServerDiedError(Exception):
 class Server:
     """A data directory and, while it is started, the processes that serve it."""
 
-    def __init__(self, folder: Path) -> None:
-        """``folder`` will hold the data, the key and the log."""
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+        """``folder`` will hold the data, the key and the log; ``settings`` are variables."""
         self.folder = folder
         self.data = folder / "data"
         self.log = folder / "server.log"
-        self.environment = child_environment(base64.b64encode(secrets.token_bytes(32)).decode())
+        self.environment = child_environment(base64.b64encode(secrets.token_bytes(32)).decode()) | dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self._key = self._create_key()
@@ -120,9 +120,9 @@ def child_environment(key: str | None = None) -> dict[str, str]:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[tuple[Server, Client]]:
+def serving(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[tuple[Server, Client]]:
     """Yield a started server on a fresh folder, stopped in the end."""
-    server = Server(folder)
+    server = Server(folder, settings)
     try:
         yield server, server.start()
     finally:
