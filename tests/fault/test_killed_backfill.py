@@ -66,7 +66,7 @@ def spawn(tmp_path, server):
 
 
 def wait_for(backfill: Backfill, calls: int) -> None:
-    eventually(lambda: backfill.answered() >= calls or backfill.returncode is not None)
+    eventually(lambda: backfill.answered() >= calls or backfill.returncode is not None, 150)
 
 
 def check_everything_is_there_once(server: Server, calls: int) -> None:
@@ -90,6 +90,7 @@ def test_a_backfill_killed_midway_goes_on_and_writes_everything_once(server, spa
 
 
 @pytest.mark.long_run
+@pytest.mark.timeout(600)
 def test_a_backfill_killed_again_and_again_writes_everything_once(server, spawn):
     for calls in (1, 2, 4):
         backfill = spawn(8)
@@ -101,6 +102,7 @@ def test_a_backfill_killed_again_and_again_writes_everything_once(server, spawn)
 
 
 @pytest.mark.long_run
+@pytest.mark.timeout(600)
 def test_a_backfill_whose_journal_is_lost_writes_everything_once(server, spawn):
     backfill = spawn(8)
     wait_for(backfill, 3)
@@ -112,6 +114,7 @@ def test_a_backfill_whose_journal_is_lost_writes_everything_once(server, spawn):
 
 
 @pytest.mark.long_run
+@pytest.mark.timeout(600)
 def test_a_backfill_outlives_its_server(server, spawn):
     backfill = spawn(8)
     for calls in (1, 3):
