@@ -5,10 +5,12 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 import structlog
@@ -44,6 +46,24 @@ _GC_OBJECTS: Final = 10_000  # a request makes hundreds, none of them cyclic: lo
 _SWITCH_INTERVAL_S: Final = 0.001
 _HSTS: Final = ("strict-transport-security", "max-age=31536000")  # a year, as browsers' lists ask for
 _WORKER_NICENESS: Final = "10"  # searches come before backfills where both share the cores
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which tells those who wait on a caller's behalf that it stops: they answer within its grace."""
+
+    def __init__(self, config: uvicorn.Config, stopping: threading.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    def leave(self) -> None:
+        """Stop, as on a signal."""
+        self._stopping.set()
+        self.should_exit = True
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Note a signal."""
+        self._stopping.set()
+        super().handle_exit(sig, frame)
 
 
 def run_api(settings: Settings, secrets: Mapping[str, str], role: Role) -> None:
@@ -89,8 +109,8 @@ def _serve_api(settings: Settings, secrets: Mapping[str, str], stop: StopSignals
             ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
             timeout_graceful_shutdown=_GRACE_S,
         )
-        server = uvicorn.Server(config)
-        stop.then(partial(setattr, server, "should_exit", True))
+        server = _Server(config, runtime.stopping)
+        stop.then(server.leave)
         server.run(sockets=[listener])
 
 

@@ -65,7 +65,8 @@ async def _search(request: Request, caller: Access, body: SearchMemory) -> Respo
         job = await to_thread.run_sync(get_job, caller.tenant.records, body.after_job)
         if not caller.principal.covers(job.namespace):
             raise NotFound("there is no such job", field="job_id")
-        await wait_for_job(caller.tenant.records, body.after_job, body.wait_ms / 1e3)
+        stopping = request.app.state.runtime.stopping.is_set
+        await wait_for_job(caller.tenant.records, body.after_job, body.wait_ms / 1e3, stopping)
     mode: Mode = body.mode or request.app.state.runtime.settings.retrieval.mode
     asked = SearchRequest(body.query, body.limit, mode, scope, body.explain)
     found = await to_thread.run_sync(

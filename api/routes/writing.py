@@ -111,7 +111,8 @@ async def add(request: Request) -> Response:
     )
     state = "pending"
     if wait:
-        job = await wait_for_job(access.tenant.records, accepted.job_id, _WAIT_S)
+        stopping = request.app.state.runtime.stopping.is_set
+        job = await wait_for_job(access.tenant.records, accepted.job_id, _WAIT_S, stopping)
         state = job.state if job.finished_at else state
     answered = {"id": accepted.ids[0], "job_id": accepted.job_id, "state": state}
     return replayed(answer(answered, 201 if state == "indexed" else 202), accepted)

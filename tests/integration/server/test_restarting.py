@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.integration.processes import eventually
+from tests.integration.server.lone_api import LoneApi
 
 
 def finish(client, job_id):
@@ -69,3 +70,17 @@ def test_a_call_in_flight_is_answered_before_the_stop(server_folder):
         eventually(lambda: server.client.get("/v1/jobs").json()["jobs"])
         server.stop()
         assert waiting.result().status_code in {201, 202}
+
+
+def test_who_waits_for_the_index_is_answered_when_the_server_stops(tmp_path):
+    """Nothing indexes it, and it is durable all the same: the answer is not the error of a server that is gone."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    api = LoneApi(tmp_path).start()
+    body = {"namespace": "notes", "content": "waited for"}
+    with ThreadPoolExecutor(1) as pool, httpx.Client(base_url=api.client.base_url, timeout=60) as other:
+        adding = pool.submit(other.post, "/v1/memory", params={"wait": True}, json=body)
+        eventually(lambda: api.count() == 1)
+        api.stop()
+        added = adding.result()
+    assert (added.status_code, added.json()["state"]) == (202, "pending")
