@@ -113,6 +113,8 @@ def test_its_command_and_variables_are_ours(name):
 @each_of_ours
 def test_its_settings_load_and_name_its_secrets(name, tmp_path, monkeypatch):
     variables = {key: value for key, value in OURS[name]["environment"].items() if key != "OSTRAKA_CONFIG"}
+    if name == "worker-gpu":
+        variables["OSTRAKA_EMBEDDINGS__PRECISION"] = "fp16"  # compose/README.md says to set it for all
     text = (COMPOSE / "ostraka.toml").read_text()
     settings = settings_in(tmp_path / "ostraka.toml", text, monkeypatch, **variables)
     named = {settings.queue.redis_password_file}
@@ -145,7 +147,7 @@ def test_its_check_and_ports_are_those_of_its_role(name, tmp_path, monkeypatch):
         assert f"127.0.0.1:{port}/" in OURS[name]["healthcheck"]["test"][-1]
     else:
         checks = re.findall(r"127\.0\.0\.1:(\d+)/", (COMPOSE / "Dockerfile").read_text())
-        assert checks == [str(settings.server.port)]
+        assert checks == [str(settings.worker.port), str(settings.server.port)]  # of `worker-gpu` and `server`
     assert all(published.endswith(f":{port}") for published in OURS[name].get("ports", []))
 
 
