@@ -40,6 +40,11 @@ compose-check: $(VENV)/.dev ## check compose/: specification, Dockerfile, polici
 	$(BIN)/hadolint compose/Dockerfile
 	$(BIN)/python -m pytest tests/unit/deploy/test_compose.py $(ARGS)
 
+k8s-check: $(VENV)/.dev ## check k8s/: every overlay rendered, validated, held against policies of our own
+	@for overlay in k8s/overlays/*; do echo "$$overlay"; \
+		$(BIN)/kubectl kustomize $$overlay | $(BIN)/kubernetes-validate --strict --quiet - || exit 1; done
+	$(BIN)/python -m pytest tests/unit/deploy/test_kubernetes_*.py $(ARGS)
+
 image-check: $(VENV)/.dev ## carry out the Dockerfile without an engine and try the image (root and debootstrap; some minutes)
 	$(BIN)/python -m tests.image.check $(IMAGE_FOLDER) $(ARGS)
 
@@ -93,4 +98,4 @@ $(VENV)/.programs: $(VENV)/.python Makefile
 		|| echo "chromium is not here, and only root can bring it: the tests of pages will fail; install it"
 	@touch $@
 
-.PHONY: help serve demo test fault check compose-check image-check audit-deps fmt bench clean
+.PHONY: help serve demo test fault check compose-check k8s-check image-check audit-deps fmt bench clean
