@@ -5,7 +5,7 @@ import pytest
 from tests.fault.loading import found_once, load, text_of
 from tests.integration.processes import eventually
 
-MEMORIES = 1_500
+MEMORIES = 1_100  # three batches of a backfill
 
 
 @pytest.mark.long_run

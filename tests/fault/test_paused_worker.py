@@ -7,7 +7,7 @@ import pytest
 from tests.fault.loading import found_once, load
 from tests.integration.processes import eventually
 
-MEMORIES = 1_500
+MEMORIES = 1_100  # three batches of a backfill
 
 
 def test_paused_while_it_embeds(topology, auditor, started, indexed, report):

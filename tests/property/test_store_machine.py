@@ -276,8 +276,9 @@ class StoreMachine(StoreChecks, RuleBasedStateMachine):
             shutil.rmtree(self.data)
 
 
-@pytest.mark.timeout(120)
-def test_the_store_answers_what_the_model_answers(tmp_path):
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("examples", [12, pytest.param(60, marks=pytest.mark.long_run)])
+def test_the_store_answers_what_the_model_answers(tmp_path, examples):
     template = tmp_path / "template"
     made = composition.open_control(load_settings(None, {"storage": {"path": str(template)}}))
     made.records(made.companies()[0].id)
@@ -287,4 +288,4 @@ def test_the_store_answers_what_the_model_answers(tmp_path):
         pass
 
     Prepared.template, Prepared.root = template, tmp_path
-    run_state_machine_as_test(Prepared, settings=settings(max_examples=25, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(Prepared, settings=settings(max_examples=examples, stateful_step_count=40, deadline=None))

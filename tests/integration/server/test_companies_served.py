@@ -1,13 +1,16 @@
 """The life of companies on a running server: suspended, bounded and deleted while API and worker have them open."""
 
+import io
 import signal
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.integration.processes import Process, Server, cache_mark, eventually, run_command
+from tests.integration.server.commanding import run_here
 from tests.integration.server.lone_api import LoneApi
 
 MEMORY = {"namespace": "notes", "content": "The harbour opens at nine."}
@@ -21,9 +24,9 @@ class Served:
         self.operator = self.key("default", "read,write,admin")
 
     def command(self, *words: str) -> str:
-        status, out, err = run_command(self.server.folder, *words)
-        assert status == 0, err
-        return out.rstrip("\n").rpartition("\n")[2]
+        with redirect_stdout(io.StringIO()) as out:
+            assert run_here(self.server.folder, *words, "--data", str(self.server.data)) == 0
+        return out.getvalue().rstrip("\n").rpartition("\n")[2]
 
     def key(self, company: str, scope: str = "read,write") -> str:
         return self.command("keys", "create", "--company", company, "--scope", scope)

@@ -11,11 +11,14 @@ from tests.integration.processes import Process, eventually, run_command
 @pytest.fixture
 def filled(server_folder):
     server = server_folder().start()
-    for number in range(20):
+    rows = [{"namespace": "notes", "content": f"Lantern number {number}."} for number in range(18)]
+    assert server.client.post("/v1/memory/bulk", json=rows).json()["accepted"] == 18
+    for number in (18, 19):  # a shard for each flush
         answer = server.client.post(
             "/v1/memory", params={"wait": True}, json={"namespace": "notes", "content": f"Lantern number {number}."}
         )
         assert answer.status_code == 201, answer.text
+    eventually(lambda: len(found(server, "Lantern number")) == 20)
     return server
 
 
