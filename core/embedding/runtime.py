@@ -151,6 +151,7 @@ class Embedder:
         try:
             return pool(states, mask, self.spec.pooling)
         except FloatingPointError:
+            log.error("states_not_numbers", precision=self._precision)
             raise ConfigurationError(
                 f"[embeddings] precision = {self._precision!r}: the model leaves its range on some text; use 'fp32'",
                 field="embeddings.precision",
