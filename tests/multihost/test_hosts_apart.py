@@ -26,6 +26,8 @@ def test_what_one_host_takes_in_another_indexes_and_the_first_finds(farm):
     jobs = [add(farm.callers, content).json()["job_id"] for content in notes(0, 5)]
     assert eventually(lambda: all(indexed(farm.callers, each) for each in jobs))
     assert sorted(found(farm.readers, "which drawer?")) == notes(0, 5)
+    assert not list((farm.folder / "host-a" / "data").rglob("*.shard"))
+    assert not list((farm.folder / "host-b" / "data").rglob("*.shard"))
 
 
 def test_a_worker_that_is_cut_off_catches_up_and_nobody_waits_for_it(farm):
