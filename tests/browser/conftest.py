@@ -19,8 +19,9 @@ _FLAGS = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def browser() -> Iterator[Browser]:
+    """Of one test alone: as long as it is open, no test in this process can run a loop of its own."""
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=program("chromium"), headless=True, args=_FLAGS)
         yield opened
