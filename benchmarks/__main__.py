@@ -4,7 +4,9 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,10 +18,11 @@ from benchmarks.figures import Figure, Results
 from benchmarks.ingest import measure_ingest
 from benchmarks.ladder import climb
 from benchmarks.machine import describe_machine, describe_versions
-from benchmarks.plan import PARTS, Plan
+from benchmarks.plan import PARTS, STORES, Plan
 from benchmarks.quality import measure_quality
 from benchmarks.report import print_table, write_json
 from benchmarks.server import ROOT
+from core.settings import ENV_DATABASE_URL
 from core.shards.cache import in_memory
 
 _OUT = ROOT / "benchmarks" / "results.json"
@@ -47,12 +50,15 @@ def measure(
         Literal["local", "s3"], typer.Option(help="s3: warm searches of an S3 server against local ones, too.")
     ] = "local",
     seed: Annotated[int, typer.Option(help="Seed of the generated texts.")] = 20_261_122,
+    store: Annotated[str, typer.Option(help=f"Where the records lie: {' or '.join(STORES)}.")] = STORES[0],
     work: Annotated[Path | None, typer.Option(help="Folder on a real disk for the servers' data.")] = None,
     out: Annotated[Path, typer.Option(help="Where the results go.")] = _OUT,
 ) -> None:
     """Measure Ostraka in real processes on this machine."""
     if unknown := set(only.split(",")) - set(PARTS):
         raise typer.BadParameter(f"--only: {', '.join(sorted(unknown))}: choose from {', '.join(PARTS)}")
+    if store not in STORES:
+        raise typer.BadParameter(f"--store: {store}: choose from {', '.join(STORES)}")
     folder = Path(tempfile.mkdtemp(prefix="ostraka-bench-", dir=_disk_folder(work)))
     given = sizes or ("1000,10000,100000" if full else "1000,10000")
     plan = Plan(
@@ -71,9 +77,10 @@ def measure(
         objects=blobs == "s3",
     )
     results = Results()
-    described = _describe(plan)
+    described = {"store": store, **_describe(plan)}
     try:
-        _run(plan, results)
+        with _record_stores(store, folder) as new_store:
+            _run(replace(plan, new_store=new_store), results)
     finally:  # a part that fails does not take the figures of the others with it
         shutil.rmtree(folder, ignore_errors=True)
         write_json(out, results, described)
@@ -100,6 +107,21 @@ def _describe(plan: Plan) -> dict[str, Any]:
             "collections": plan.data is not None,
         },
     }
+
+
+@contextmanager
+def _record_stores(store: str, folder: Path) -> Iterator[Callable[[], Mapping[str, str]]]:
+    """Yield what makes an empty record store and names it in variables: a database of the run's own server, or none."""
+    if store == "sqlite":
+        yield dict
+        return
+    from tests.postgres_server import PostgresServer  # noqa: PLC0415 - its packages are the developer's
+
+    server = PostgresServer(durable=True, within=folder)
+    try:
+        yield lambda: {ENV_DATABASE_URL: server.own_database()}
+    finally:
+        server.discard()
 
 
 def _run(plan: Plan, results: Results) -> None:

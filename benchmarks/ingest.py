@@ -21,7 +21,7 @@ def measure_ingest(plan: Plan, corpus: Corpus) -> list[Figure]:
     raw = [raw_rate(embedded, plan.work)]
     service = []
     for repeat in range(plan.repeats):
-        with serving(plan.work / f"ingest-{repeat}") as (_, client):
+        with serving(plan.work / f"ingest-{repeat}", plan.new_store()) as (_, client):
             uvloop.run(load_bulk(client, WARM_UP, generate_texts(WARM_UP_TEXTS, plan.seed), WARM_UP_TEXTS))
             service.append(len(texts) / uvloop.run(load_bulk(client, NAMESPACE, texts, plan.per_call)))
         raw.append(raw_rate(embedded, plan.work))

@@ -26,7 +26,7 @@ def climb(plan: Plan, corpus: Corpus, results: Results, tell: Tell) -> list[Figu
     """Measure each size; adds and freshness, which change the namespace, last and on the largest only."""
     figures = []
     for memories in sorted(plan.sizes):
-        with serving(plan.work / f"size-{memories}") as (server, client):
+        with serving(plan.work / f"size-{memories}", plan.new_store()) as (server, client):
             tell(f"{memories:,} memories: loading")
             uvloop.run(load_bulk(client, WARM_UP, generate_texts(WARM_UP_TEXTS, plan.seed), WARM_UP_TEXTS))
             watched, samples = uvloop.run(watched_backfill(server, client, corpus.texts[:memories], plan))

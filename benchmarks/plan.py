@@ -1,10 +1,11 @@
 """What a run measures and how much of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+STORES: Final = ("sqlite", "postgresql")
 PARTS: Final = ("ingest", "search", "opening", "freshness", "adds", "quality")
 NAMESPACE: Final = "memories"
 WARM_UP: Final = "warm-up"
@@ -27,6 +28,7 @@ class Plan:
     sets: Sequence[str]
     work: Path  # a folder on a real disk
     objects: bool = False  # searches with shards in an object store, against a directory, are measured too
+    new_store: Callable[[], Mapping[str, str]] = dict  # variables that name an empty record store; none: files
 
     def wants(self, *parts: str) -> bool:
         """Say whether any of these parts is to be measured."""

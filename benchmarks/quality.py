@@ -26,7 +26,7 @@ Scores = Mapping[str, float]
 def measure_quality(plan: Plan, folder: Path, name: str) -> list[Figure]:
     """Return every measure of every mode on one collection, and how far the fused ranking is ahead."""
     data = read_set(folder, name)
-    with serving(plan.work / f"quality-{name}") as (_, client):
+    with serving(plan.work / f"quality-{name}", plan.new_store()) as (_, client):
         scores = uvloop.run(_evaluate(client, data, plan))
     count = sum(map(len, data.namespaces.values()))
     figures = [

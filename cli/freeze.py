@@ -29,7 +29,9 @@ def freeze(
         outcome = freezing.freeze(control, max_seconds)
         until = outcome.state.frozen_until
         ends = "until `ostraka unfreeze`" if until is None else f"until {to_datetime(until):%Y-%m-%d %H:%M:%S} UTC"
-        typer.echo(f"frozen {ends}: copy {control.root}")
+        where = control.place.where
+        also = "" if where == str(control.root) else f", and dump {where}"
+        typer.echo(f"frozen {ends}: copy {control.root}{also}")
         if not outcome.drained:
             typer.echo("Some work did not end in time. It was cut off and is done again later.", err=True)
 

@@ -23,32 +23,46 @@ with warnings.catch_warnings():  # it names a folder for locks that it makes up 
 from core.clock import now_us
 from core.records.pgplace import PostgresPlace
 
-_SMALL = {"shared_buffers": "32MB", "autovacuum": "off", "listen_addresses": ""}
+_LIGHT = {"shared_buffers": "32MB", "autovacuum": "off"}
 _UNSAFE = {"fsync": "off", "full_page_writes": "off"}  # where nobody pulls the plug
 _END_S = 60
 _numbers = itertools.count()
 
 
 class PostgresServer:
-    """A server in a folder of its own; one that is ``durable`` may be killed."""
+    """A server in a folder of its own; one that is ``durable`` may be killed, and is set up as it comes."""
 
-    def __init__(self, *, durable: bool = False, listen: str = "", prefix: Sequence[str] = ()) -> None:
-        """Start it; it also hears an address to ``listen`` to, of the host that ``prefix`` enters."""
-        self.folder = Path(tempfile.mkdtemp(prefix="ostraka-pg-"))  # short, as a socket's path must be
+    def __init__(
+        self,
+        *,
+        durable: bool = False,
+        listen: str = "",
+        prefix: Sequence[str] = (),
+        within: Path | None = None,
+        following: "PostgresServer | None" = None,
+    ) -> None:
+        """Start it; it also hears an address to ``listen`` to, of the host that ``prefix`` enters.
+
+        ``following`` is a server to be the standby of, fed by its log.
+        """
+        self.folder = Path(tempfile.mkdtemp(prefix="ostraka-pg-", dir=within))  # short, as a socket's path must be
         self.folder.chmod(0o755)
         data = self.folder / "data"
-        data.mkdir()
+        data.mkdir(mode=0o700)
         packaged = Packaged(data, cleanup_mode=None)
-        packaged.ensure_pgdata_inited()
-        settings = _SMALL | {"unix_socket_directories": str(data)} | ({} if durable else _UNSAFE)
+        self._user = packaged.system_user  # root may not run it
+        if following is None:
+            packaged.ensure_pgdata_inited()
+        else:
+            self._copy(following, data, packaged.bin_path)
+        settings = {"listen_addresses": listen, "unix_socket_directories": str(data)}
         if listen:
-            settings |= {"listen_addresses": listen}
             with (data / "pg_hba.conf").open("a") as out:
                 out.write("host all all samenet trust\n")
         with (data / "postgresql.auto.conf").open("a") as out:
+            settings |= {} if durable else _LIGHT | _UNSAFE
             out.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
-        self._user = packaged.system_user  # root may not run it
-        self._command = [*prefix, packaged.bin_path / "postgres", "-D", data]
+        self._command = [*prefix, str(packaged.bin_path / "postgres"), "-D", str(data)]
         if prefix:  # whoever enters a host is root there, and has to become somebody else inside
             become = ["setpriv", f"--reuid={self._user}", f"--regid={self._user}", "--clear-groups"]
             self._command[len(prefix) : len(prefix)] = become if self._user else ["unshare", "--map-user=1000"]
@@ -83,13 +97,21 @@ class PostgresServer:
         self.process.wait(_END_S)
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _copy(self, other: "PostgresServer", data: Path, programs: Path) -> None:
+        if self._user:
+            shutil.chown(data, self._user, self._user)
+        command = [str(programs / "pg_basebackup"), "-D", str(data), "-R", "-c", "fast"]
+        command += ["-h", str(other.folder / "data"), "-U", "postgres"]
+        subprocess.run(command, user=self._user, check=True, timeout=_END_S, capture_output=True)
+        (data / ".s.PGSQL.5432.lock").unlink()  # of the other's socket
+
     def url(self, database: str = "postgres", user: str = "postgres") -> str:
         return f"postgresql://{user}@/{database}?host={self.folder / 'data'}"
 
     def run(self, statement: str, *names: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Run a statement in no transaction; each ``{}`` in it is a name."""
         with psycopg.connect(self.url(database), autocommit=True) as connection:
-            cursor = connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))  # type: ignore[arg-type]
+            cursor = connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
             return cursor.fetchall() if cursor.description else []
 
     def new_database(self, of: str | None = None) -> str:

@@ -23,6 +23,7 @@ from core.records.pgerrors import committing, is_away, translated
 _POOLED: Final = 8  # kept open by a process that needs fewer most of the time
 _POOL_WAIT_S: Final = 10
 _RECYCLE_S: Final = 1_800
+_STANDBY: Final = "0A000"  # what a server in recovery says to a transaction that begins to write
 _USED: Final = "used"  # a mark on a connection
 _PARAMETERS: Final[dict[str, Any]] = {
     "autocommit": True,  # transactions begin where we say so
@@ -106,11 +107,14 @@ class Connections:
                 try:
                     _send(connection, opening)
                 except psycopg.Error as error:
-                    used = connection.info.get(_USED)
-                    if is_away(error):
-                        connection.invalidate(error)
-                        if used:
-                            continue
+                    used, standby = connection.info.get(_USED), error.sqlstate == _STANDBY
+                    if not standby and not is_away(error):
+                        raise
+                    connection.invalidate(error)
+                    if used:
+                        continue
+                    if standby:
+                        raise Interrupted("the record store's server is a standby, which takes no writes") from None
                     raise
                 connection.info[_USED] = True
                 failed.pop_all()
