@@ -130,3 +130,20 @@ def test_each_expression_of_the_dashboard_is_valid(tmp_path):
     ]
     (tmp_path / "panels.yml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
     promtool("check", "rules", str(tmp_path / "panels.yml"))
+
+
+def test_the_jobs_that_the_rules_look_at_have_one_name_in_compose_and_kubernetes():
+    asked = {job["job_name"] for job in loaded("prometheus.yml")["scrape_configs"]} - {"prometheus"}
+    monitors = list(yaml.safe_load_all((ROOT / "k8s" / "components" / "metrics" / "monitors.yaml").read_text()))
+    endpoints = [
+        endpoint
+        for monitor in monitors
+        for endpoint in monitor["spec"].get("endpoints", monitor["spec"].get("podMetricsEndpoints"))
+    ]
+    named = {
+        rule["replacement"]
+        for endpoint in endpoints
+        for rule in endpoint["relabelings"]
+        if rule["targetLabel"] == "job"
+    }
+    assert named == asked == {"ostraka-api", "ostraka-worker"}
