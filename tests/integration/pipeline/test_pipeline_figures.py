@@ -77,8 +77,8 @@ def test_the_age_of_what_waits_grows_until_it_is_done(server, clock):
     assert {value(server.runtime, AGE, queue=queue) for queue in ("embed", "embed-bulk", "index")} == {0}
 
 
-def test_the_figures_are_read_from_postgresql_too(open_server, postgres_settings, clock):
-    server = open_server(postgres_settings)
+@pytest.mark.parametrize("record_store", ["postgres"], indirect=True)
+def test_the_figures_are_read_from_postgresql_too(server, clock):
     server.write(note(0))
     server.write(note(1), lane=Lane.BULK)
     clock.advance(90)
