@@ -13,7 +13,7 @@ CONTENT = "Maritime quarantine regulations mention bergamot"
 SAID = ("Maritime", "bergamot", "harbourmaster", "pilotage", "secretkey", "forbidden-name")
 
 
-REDIS = re.compile(r"\d+:([CM]|signal-handler) ")  # the private Redis writes lines of its own
+REDIS = re.compile(r"\d+:([CM]|signal-handler) |$")  # the private Redis writes lines of its own, some of them empty
 
 
 def lines_of(server) -> list[dict[str, object]]:
