@@ -13,11 +13,12 @@ CONTENT = "Maritime quarantine regulations mention bergamot"
 SAID = ("Maritime", "bergamot", "harbourmaster", "pilotage", "secretkey", "forbidden-name")
 
 
-REDIS = re.compile(r"\d+:([CM]|signal-handler) |$")  # the private Redis writes lines of its own, some of them empty
+# The private Redis writes lines of its own, and Celery one, after an empty one, when it is told to stop.
+NOT_OURS = re.compile(r"\d+:([CM]|signal-handler) |worker: \w+ shutdown|$")
 
 
 def lines_of(server) -> list[dict[str, object]]:
-    return [json.loads(line) for line in server.log.read_text().splitlines() if not REDIS.match(line)]
+    return [json.loads(line) for line in server.log.read_text().splitlines() if not NOT_OURS.match(line)]
 
 
 def test_each_line_is_json_names_its_request_and_holds_no_content(server_folder):
