@@ -37,6 +37,7 @@ LOOKING = {  # these change nothing, or run a server whose requests are recorded
     "serve",
     "verify-deleted",
     "worker",
+    "upgrade",  # what any start does
 }
 
 
