@@ -90,7 +90,8 @@ def test_a_deletion_by_command_reaches_the_server(served):
     assert served.folder(company).is_dir()
     served.command("companies", "delete", "lighthouse", "--yes")
     assert eventually(lambda: served.code(key) == "unauthenticated")
-    assert not served.folder(company).exists()
+    # A process that had it open may make it anew as it lets go: the worker's maintenance comes back to it.
+    assert eventually(lambda: not served.folder(company).exists())
     again, _ = served.company("lighthouse")
     assert again != company
     assert run_command(served.server.folder, "companies", "list")[1].count("lighthouse") == 1
