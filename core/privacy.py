@@ -30,6 +30,22 @@ def read_private(path: Path) -> bytes:
         raise ConfigurationError(f"the file {path} cannot be read: {error.strerror}; correct it") from None
 
 
+def read_password(path: Path, setting: str) -> str:
+    """Return the password in the private file that a setting names: its text, without the space around it.
+
+    Raises ``ConfigurationError``, which names the setting, when there is none to be had.
+    """
+    try:
+        password = read_private(path).decode().strip()
+    except FileNotFoundError:
+        raise ConfigurationError(f"{setting}: there is no file {path}; create it") from None
+    except UnicodeDecodeError:
+        password = ""
+    if not password:
+        raise ConfigurationError(f"{setting}: {path} holds no password; write one line of text")
+    return password
+
+
 def exposed_bits(mode: int, owner: int, group: int, *, user: int, groups: AbstractSet[int]) -> int:
     """Return the mode bits by which somebody else than ``user``, of ``groups``, could use a file.
 

@@ -2,8 +2,7 @@
 
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from core.errors import ConfigurationError
-from core.privacy import read_private
+from core.privacy import read_password
 from core.settings import Queue
 
 
@@ -15,14 +14,7 @@ def redis_url_of(queue: Queue) -> str:
     path = queue.redis_password_file
     if path is None:
         return queue.redis_url
-    try:
-        password = read_private(path).decode().strip()
-    except FileNotFoundError:
-        raise ConfigurationError(f"[queue] redis_password_file: there is no file {path}; create it") from None
-    except UnicodeDecodeError:
-        password = ""
-    if not password:
-        raise ConfigurationError(f"[queue] redis_password_file: {path} holds no password; write one line of text")
+    password = read_password(path, "[queue] redis_password_file")
     url = urlsplit(queue.redis_url)
     user, _, host = url.netloc.rpartition("@")
     return urlunsplit(url._replace(netloc=f"{user}:{quote(password, safe='')}@{host}"))

@@ -90,14 +90,14 @@ class Database(ABC):
         """Yield a connection inside a write transaction, whatever is frozen."""
 
 
-def again(work: Callable[[], T]) -> T:
-    """Return what a piece of work returns, done anew for a while where its transaction was interrupted.
+def again(work: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
+    """Return what a piece of work returns, done anew for so long where its transaction was interrupted.
 
     Raises what it raises, ``Interrupted`` when that goes on.
     """
     retrying = Retrying(
         retry=retry_if_exception_type(Interrupted),
-        stop=stop_after_delay(PATIENCE_S),
+        stop=stop_after_delay(patience_s),
         wait=wait_exponential(0.02, max=0.5),
         reraise=True,
     )

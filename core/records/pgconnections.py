@@ -8,16 +8,16 @@ neither: nobody may do it anew by himself.
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Any, Final
 
 import psycopg
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import SQLAlchemyError
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from core.errors import Interrupted
-from core.records.engine import PATIENCE_S
+from core.records.engine import PATIENCE_S, again
 from core.records.pgerrors import committing, is_away, translated
 
 _POOLED: Final = 8  # kept open by a process that needs fewer most of the time
@@ -86,14 +86,8 @@ class Connections:
     def _begin(self, opening: str) -> Connection:
         """Return a connection in a transaction, once the server lets us; at once or not where it was away just now."""
         away = time.monotonic() - self._away_at < PATIENCE_S
-        retrying = Retrying(
-            retry=retry_if_exception_type(Interrupted),
-            stop=stop_after_delay(0 if away else PATIENCE_S),
-            wait=wait_exponential(0.02, max=0.5),
-            reraise=True,
-        )
         try:
-            return retrying(self._try_to_begin, opening)
+            return again(partial(self._try_to_begin, opening), 0 if away else PATIENCE_S)
         except Interrupted:
             self._away_at = time.monotonic()
             raise

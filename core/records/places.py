@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from core.clock import Clock
 from core.databaseurl import ENV_PASSWORD, split_password
 from core.errors import ConfigurationError, Unavailable
-from core.privacy import read_private
+from core.privacy import read_password
 from core.records.engine import Database
 from core.records.folders import company_folder, list_companies, remove_folder
 from core.records.schema import Kind
@@ -24,6 +24,7 @@ from core.records.sqlite import open_sqlite
 from core.settings import Storage
 
 _FILES: Final[dict[Kind, str]] = {"control": "control.db", "audit": "audit.db", "company": "records.db"}
+_FILE_SETTING: Final = "[storage] database_password_file"
 
 
 class Place(Protocol):
@@ -126,26 +127,13 @@ def open_place(storage: Storage, environment: Mapping[str, str]) -> Place:
             "[storage] database_url: the driver of PostgreSQL is not installed; pip install 'ostraka-server[postgres]'"
         ) from None
     url, password = split_password(storage.database_url)
+    path = storage.database_password_file
     given = {
         "[storage] database_url": password,
         ENV_PASSWORD: environment.get(ENV_PASSWORD),
-        "[storage] database_password_file": _read_password(storage.database_password_file),
+        _FILE_SETTING: read_password(path, _FILE_SETTING) if path else None,
     }
     found = {name: value for name, value in given.items() if value}
     if len(found) > 1:
         raise ConfigurationError(f"{' and '.join(found)}: both give a password of the database; keep one of them")
     return PostgresPlace(root, url, next(iter(found.values()), None), storage.database_connections)
-
-
-def _read_password(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        password = read_private(path).decode().strip()
-    except FileNotFoundError:
-        raise ConfigurationError(f"[storage] database_password_file: there is no file {path}; create it") from None
-    except UnicodeDecodeError:
-        password = ""
-    if not password:
-        raise ConfigurationError(f"[storage] database_password_file: {path} holds no password; write one line of text")
-    return password

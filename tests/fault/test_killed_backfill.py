@@ -1,14 +1,12 @@
 """A backfill, and the server it writes to, killed in the middle: afterwards everything is there, once."""
 
-import socket
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from cli.backfill import chunks
-from tests.integration.processes import Process, Server, eventually
+from tests.integration.processes import Process, Server, eventually, free_port
 
 pytestmark = pytest.mark.fault
 
@@ -27,12 +25,6 @@ class Backfill(Process):
     def answered(self) -> int:
         """How many calls it has noted as answered."""
         return self.journal.read_text().count(" .\n") if self.journal.exists() else 0
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -51,16 +51,21 @@ def on_postgres(
         server.discard()
 
 
-def test_killed_while_everybody_writes(on_postgres: OnPostgres, plan: Plan):
-    fault, trial = "PostgreSQL: kill -9", on_postgres.trial
+def take_away(on_postgres: OnPostgres, fault: str, end: Callable[[], None], times: int, away_s: float = AWAY_S) -> None:
+    """End PostgreSQL under traffic and start it again; everything must recover and go on."""
+    trial = on_postgres.trial
     with trial.under(fault) as traffic:
-        for _ in range(plan.restarts):
-            on_postgres.server.kill()
-            traffic.run_for(AWAY_S)
+        for _ in range(times):
+            end()
+            traffic.run_for(away_s)
             since = time.monotonic()
             on_postgres.server.start()
             trial.recover(fault, since)
             trial.goes_on(traffic, AWAY_S)
+
+
+def test_killed_while_everybody_writes(on_postgres: OnPostgres, plan: Plan):
+    take_away(on_postgres, "PostgreSQL: kill -9", on_postgres.server.kill, plan.restarts)
 
 
 def test_connections_ended(on_postgres: OnPostgres, plan: Plan):
@@ -74,27 +79,12 @@ def test_connections_ended(on_postgres: OnPostgres, plan: Plan):
 
 @pytest.mark.long_run
 def test_restarted(on_postgres: OnPostgres, plan: Plan):
-    fault, trial = "PostgreSQL: restart", on_postgres.trial
-    with trial.under(fault) as traffic:
-        for _ in range(plan.restarts):
-            on_postgres.server.stop()
-            traffic.run_for(AWAY_S)
-            since = time.monotonic()
-            on_postgres.server.start()
-            trial.recover(fault, since)
-            trial.goes_on(traffic, AWAY_S)
+    take_away(on_postgres, "PostgreSQL: restart", on_postgres.server.stop, plan.restarts)
 
 
 @pytest.mark.long_run
 def test_away_for_longer_than_anybody_waits(on_postgres: OnPostgres):
-    fault, trial = "PostgreSQL: away", on_postgres.trial
-    with trial.under(fault) as traffic:
-        on_postgres.server.stop()
-        traffic.run_for(12)
-        since = time.monotonic()
-        on_postgres.server.start()
-        trial.recover(fault, since)
-        trial.goes_on(traffic, AWAY_S)
+    take_away(on_postgres, "PostgreSQL: away", on_postgres.server.stop, times=1, away_s=12)
 
 
 @pytest.mark.long_run

