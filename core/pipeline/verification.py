@@ -18,6 +18,7 @@ from core.records.company import CompanyRecords
 from core.records.control import ControlStore
 from core.records.receipts import Kind, Receipt, get_receipt
 from core.records.tables import State, memories, namespace_keys, namespaces, shards, store
+from core.shards.arrays import map_array
 from core.shards.blobs import Blobs
 from core.shards.cache import ShardCache
 from core.shards.sealing import ShardKeys, fetch_shard
@@ -160,8 +161,7 @@ def _check_rows(connection: Connection, receipt: Receipt) -> Finding:
 
 def _read_ids(folder: Path) -> Ids:
     try:
-        ids: Ids = np.load(folder / _IDS_FILE, allow_pickle=False)
-        return ids
+        return map_array(folder / _IDS_FILE)
     except FileNotFoundError:  # evicted meanwhile
         return np.empty(0, np.int64)
 

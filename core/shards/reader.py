@@ -2,12 +2,12 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from core.errors import IntegrityError
+from core.shards.arrays import map_array
 from core.shards.attributes import Attributes
 from core.shards.builder import MANIFEST_FILE, TEXT_FOLDER, Manifest
 from core.shards.flat import scan
@@ -32,14 +32,16 @@ class OpenShard:
         self.manifest = Manifest.from_bytes((folder / MANIFEST_FILE).read_bytes())
         if self.manifest.fingerprint != fingerprint:
             raise IntegrityError("a shard was built with another embedding model; models are never mixed")
-        self.ids: Ids = _map(folder / "ids.npy")
-        self.owners: npt.NDArray[np.uint32] = _map(folder / "owners.npy")
-        self.vectors: Floats = _map(folder / "vectors.npy")
-        self.sessions = SessionIndex(_map(folder / "sessions.npy"), self.ids, _map(folder / "session-order.npy"))
+        self.ids: Ids = map_array(folder / "ids.npy")
+        self.owners: npt.NDArray[np.uint32] = map_array(folder / "owners.npy")
+        self.vectors: Floats = map_array(folder / "vectors.npy")
+        self.sessions = SessionIndex(
+            map_array(folder / "sessions.npy"), self.ids, map_array(folder / "session-order.npy")
+        )
         # Everything is mapped now: the cache may evict the folder any time, and what is mapped stays readable.
         self.attributes = Attributes.open(folder)
         graph = ARRAYS if self.manifest.graph else ()
-        self._graph_arrays = {name: _map(folder / f"graph-{name}.npy") for name in graph}
+        self._graph_arrays = {name: map_array(folder / f"graph-{name}.npy") for name in graph}
 
     @property
     def rows(self) -> int:
@@ -82,8 +84,3 @@ class OpenShard:
         # In the array's own type: numpy would otherwise convert all of it for each look.
         start, stop = np.searchsorted(self.owners, np.array([row, row + 1], self.owners.dtype))
         return float((self.vectors[start:stop] @ query.T).max())
-
-
-def _map(path: Path) -> npt.NDArray[Any]:
-    mapped: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return np.asarray(mapped)  # the same pages without the subclass, whose every slice costs microseconds
