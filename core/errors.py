@@ -18,7 +18,7 @@
     ├── ConfigurationError  the operator must change a setting or a file
     ├── IntegrityError      stored bytes are not what we wrote: never retried, never parsed
     │   └── WrongKey        … or the key is not the one they were written with
-    └── StaleGeneration     a commit lost the compare-and-swap: rebuild from the new state
+    └── StaleGeneration     what a commit was built from is gone: rebuild from the new state
 
 Only ``api`` maps these to HTTP status codes.
 """

@@ -1,9 +1,9 @@
 """Which shards a namespace is made of, and the commits that change that.
 
-The generation is the namespace's clock: every commit that changes the live shards raises it by one. A flush
-commits only against the generation it was built from, a compaction only while every shard it replaces is still
-live, both only while the key that sealed the new shard is the newest; a worker that was overtaken gets
-``StaleGeneration`` and its blob is garbage.
+The generation is the namespace's clock: every commit that changes the live shards raises it by one. A commit comes too
+late when a shard that it replaces is not live any more, or the key that sealed the new one is not the newest; a flush
+also when a lease was lost under which it had its rows to itself. Then the worker gets ``StaleGeneration`` and its blob
+is garbage. Commits that share nothing pass each other, in any order.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from core.errors import StaleGeneration
 from core.records.claims import finish_jobs, in_chunks
+from core.records.leases import Held, refuse_lost
 from core.records.members import pack_ids
 from core.records.tables import State, memories, namespaces, shards
 
@@ -117,7 +118,7 @@ def commit_flush(
     connection: Connection,
     namespace_id: int,
     *,
-    base_generation: int,
+    held: Sequence[Held],
     added: NewShard | None,
     replaced: Sequence[ShardRecord],
     indexed: Sequence[int],
@@ -126,11 +127,12 @@ def commit_flush(
 ) -> None:
     """Make a flush live: its shard in, the tail it rewrote out, its rows indexed, all or nothing.
 
-    ``absorbed`` are rows whose deletion or closing the new shard already shows. Raises ``StaleGeneration`` when the
-    namespace is no longer at ``base_generation``.
+    ``held`` are the leases under which nobody else had these rows. ``absorbed`` are rows whose deletion or closing the
+    new shard already shows. Raises ``StaleGeneration`` when a lease was lost, or the tail is not live any more.
     """
-    _advance(connection, namespace_id, base_generation, added)
-    _exchange(connection, namespace_id, base_generation + 1, added, replaced, now)
+    for lease in held:
+        refuse_lost(connection, lease)
+    _change(connection, namespace_id, added, replaced, now)
     for ids in in_chunks(indexed):
         connection.execute(
             update(memories)
@@ -151,11 +153,7 @@ def commit_compaction(
     now: int,
 ) -> None:
     """Make a compaction live. Raises ``StaleGeneration`` when a shard it replaces is not live any more."""
-    state = namespace_state(connection, namespace_id)
-    if state is None:
-        raise StaleGeneration("the namespace was deleted meanwhile")
-    _advance(connection, namespace_id, state.generation, added)
-    _exchange(connection, namespace_id, state.generation + 1, added, replaced, now)
+    _change(connection, namespace_id, added, replaced, now)
     clear_overlay(connection, absorbed)
 
 
@@ -192,28 +190,31 @@ def fail_rows(connection: Connection, rows: Iterable[int], reason: str, now: int
     finish_jobs(connection, rows, now)
 
 
-def _advance(connection: Connection, namespace_id: int, base: int, added: NewShard | None) -> None:
-    values: dict[str, Any] = {"generation": base + 1, "overlay_version": namespaces.c.overlay_version + 1}
+def _advance(connection: Connection, namespace_id: int, added: NewShard | None) -> int:
+    """Raise the generation of a live namespace by one, and return it."""
+    values: dict[str, Any] = {
+        "generation": namespaces.c.generation + 1,
+        "overlay_version": namespaces.c.overlay_version + 1,
+    }
     if added:
         values["fingerprint"] = added.fingerprint
-    statement = update(namespaces).where(
-        namespaces.c.id == namespace_id, namespaces.c.generation == base, namespaces.c.deleted_at.is_(None)
-    )
+    statement = update(namespaces).where(namespaces.c.id == namespace_id, namespaces.c.deleted_at.is_(None))
     if added:  # one that was sealed before the key was rotated comes too late
         statement = statement.where(namespaces.c.key_version == added.key_version)
-    won = connection.execute(statement.values(**values)).rowcount
-    if not won:
-        raise StaleGeneration("the namespace moved on while a shard was being built")
+    generation: int | None = connection.execute(statement.values(**values).returning(namespaces.c.generation)).scalar()
+    if generation is None:
+        raise StaleGeneration("the namespace was deleted, or its key rotated, while a shard was being built")
+    return generation
 
 
-def _exchange(
+def _change(
     connection: Connection,
     namespace_id: int,
-    generation: int,
     added: NewShard | None,
     replaced: Sequence[ShardRecord],
     now: int,
 ) -> None:
+    generation = _advance(connection, namespace_id, added)
     if replaced:
         retired = connection.execute(
             update(shards)

@@ -1,11 +1,11 @@
 """Embedded rows that no shard holds yet, and whether more are on their way."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection, func, select
 
+from core.records.ranges import count_free
 from core.records.tables import Lane, State, memories
 
 _ARRIVING_S: Final = 2.0  # after a bulk call with vectors, another one is expected for this long
@@ -17,28 +17,27 @@ class Waiting:
 
     namespace_id: int
     interactive: int
-    bulk: int
+    bulk: int  # those that one claim can take: no worker builds a shard of them
     bulk_coming: bool  # more bulk rows of this namespace are still to be embedded, or arrive embedded
-    bulk_oldest: int = 0  # the id of the oldest of them
+    bulk_oldest: int = 0  # the id of the oldest that no worker builds a shard of
 
 
 def waiting_namespaces(connection: Connection, now: int) -> list[Waiting]:
     """Return, for each namespace with embedded rows, how many wait in each lane."""
     rows = connection.execute(
-        select(memories.c.namespace_id, memories.c.lane, func.count(), func.min(memories.c.id))
+        select(memories.c.namespace_id, memories.c.lane, func.count())
         .where(memories.c.state == State.EMBEDDED)
         .group_by(memories.c.namespace_id, memories.c.lane)
     ).all()
     counts = {(row[0], row[1]): row[2] for row in rows}
-    oldest = {row[0]: row[3] for row in rows if row[1] == Lane.BULK}
     result = []
     for namespace_id in sorted({row[0] for row in rows}):
-        bulk = counts.get((namespace_id, Lane.BULK), 0)
         interactive = counts.get((namespace_id, Lane.INTERACTIVE), 0)
+        bulk, oldest = (0, 0) if (namespace_id, Lane.BULK) not in counts else count_free(connection, namespace_id, now)
         coming = bulk > 0 and (
             has_bulk(connection, namespace_id, State.PENDING) or _arriving(connection, namespace_id, now)
         )
-        result.append(Waiting(namespace_id, interactive, bulk, coming, oldest.get(namespace_id, 0)))
+        result.append(Waiting(namespace_id, interactive, bulk, coming, oldest))
     return result
 
 
@@ -69,15 +68,15 @@ def has_bulk(connection: Connection, namespace_id: int, *states: State) -> bool:
     return False
 
 
-def embedded_ids(connection: Connection, namespace_id: int, lanes: Iterable[Lane], limit: int) -> list[int]:
-    """Return ids of embedded rows of some lanes, in order of acceptance."""
+def embedded_ids(connection: Connection, namespace_id: int, lane: Lane, limit: int) -> list[int]:
+    """Return ids of embedded rows of a lane, in order of acceptance, whoever builds a shard of them."""
     return list(
         connection.execute(
             select(memories.c.id)
             .where(
                 memories.c.namespace_id == namespace_id,
                 memories.c.state == State.EMBEDDED,
-                memories.c.lane.in_(list(lanes)),
+                memories.c.lane == lane,
             )
             .order_by(memories.c.id)
             .limit(limit)

@@ -14,6 +14,7 @@ from core.errors import Conflict, NotFound, StaleGeneration
 from core.records.claims import fail_claimed, release_claim
 from core.records.control import open_control
 from core.records.deletion import delete_memory, expire
+from core.records.leases import Held
 from core.records.ledger import audit_ledger, read_ledger, total
 from core.records.reading import get_memory
 from core.records.retries import retry_failed
@@ -129,8 +130,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(name=NAMES, late=st.booleans())
     def flush(self, name, late) -> None:
         with suppress(StaleGeneration):
-            namespace = self.desk.namespace(name)
-            self.desk.flush(namespace, base=self.desk.generation(namespace) - late)
+            self.desk.flush(self.desk.namespace(name), held=[Held("flush-1", "lost", 0)] if late else [])
 
     @rule()
     def retry(self) -> None:

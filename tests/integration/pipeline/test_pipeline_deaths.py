@@ -3,10 +3,9 @@
 import pytest
 
 from core.pipeline import building
-from core.pipeline.plans import Flush
 from core.records.counters import set_counter
 from core.records.leases import take_lease
-from core.records.tables import Lane, counters
+from core.records.tables import Lane, counters, leases
 from tests.stores import LONG_ON_POSTGRES
 
 RECORD_STORES = LONG_ON_POSTGRES
@@ -34,24 +33,30 @@ def notes(server) -> dict[str, int]:
         return {row.name: row.value for row in found}
 
 
+def held(server) -> list[str]:
+    with server.records.database.read() as connection:
+        return list(connection.execute(leases.select().where(leases.c.name.startswith("flush-"))).scalars())
+
+
 @pytest.fixture
 def deadly(server, monkeypatch):
     """Make some rows kill the worker; work until nothing waits, and return how many rows each try was of."""
     real, tries = building.build_shard, []
 
-    def install(kills, plan=Flush.TAIL, deaths_max=100) -> list[int]:
+    def install(kills, deaths_max=100) -> list[int]:
         before: dict[str, int] = {}
+        left: list[str] = []
 
         def build_or_die(folder, rows, *more):
             tries.append(len(rows))
             if kills({row.attributes.id for row in rows}):
                 before.clear()
                 before.update(notes(server))
+                left[:] = held(server)
                 raise Killed
             return real(folder, rows, *more)
 
         monkeypatch.setattr(building, "build_shard", build_or_die)
-        name = f"flush-{server.namespace().id}"
         for _ in range(deaths_max):
             try:
                 server.index()
@@ -59,7 +64,8 @@ def deadly(server, monkeypatch):
                 with server.records.database.write() as connection:  # as if the process had ended there
                     for counter in notes(server).keys() | before.keys():
                         set_counter(connection, counter, before.get(counter, 0))
-                    assert take_lease(connection, name, now=server.clock(), lease_us=LEASE_S * 1_000_000)
+                    for name in left:
+                        assert take_lease(connection, name, now=server.clock(), lease_us=LEASE_S * 1_000_000)
                 server.clock.advance(LEASE_S)
             else:
                 return tries
@@ -202,7 +208,22 @@ def test_deaths_over_bulk_rows_do_not_hold_up_interactive_ones(server, deadly):
             server.embed()
         return bool(culprit & rows)
 
-    deadly(kills, Flush.SHARD)
+    deadly(kills)
 
     assert outcome(server, bulk) == ("failed", 39, [("indexing_failed", 1)])
     assert [outcome(server, single) for single in singles] == [("indexed", 1, [])] * 3
+
+
+@pytest.mark.usefixtures("small_tiers")
+@pytest.mark.parametrize("rows", [5, 70])
+def test_one_row_of_a_backfill_is_found(server, deadly, rows):
+    bulk = server.write(*map(note, range(rows)), lane=Lane.BULK)
+    server.embed()
+    culprit = rows_of(server, 3)
+
+    deadly(lambda among: bool(culprit & among))
+
+    assert outcome(server, bulk) == ("failed", rows - 1, [("indexing_failed", 1)])
+    assert notes(server) == {}
+    assert held(server) == []
+    server.check()

@@ -8,10 +8,11 @@ from structlog.testing import capture_logs
 
 from core.backup.snapshot import LEASE_PREFIX
 from core.errors import Unavailable
-from core.pipeline import indexing, maintenance
+from core.pipeline import compacting, maintenance
 from core.pipeline.doorbell import EMBED, EMBED_BULK, INDEX, MAINTAIN
-from core.pipeline.maintenance import MAINTAINED_AT, READER_GRACE_S, forgotten_work
-from core.records.counters import read_counter
+from core.pipeline.maintenance import READER_GRACE_S
+from core.pipeline.unclaimed import forgotten_work
+from core.records.counters import MAINTAINED_AT, read_counter
 from core.records.leases import hold_lease, take_lease
 from core.records.tables import Lane, leases, memories, shards
 from core.shards.sealing import blob_name
@@ -158,7 +159,7 @@ def test_a_mark_is_kept_when_a_flush_comes_between_the_look_and_its_clearing(ser
     server.write({"id": "a", "content": "An amber note."}, {"id": "b", "content": "Another note."})
     server.embed()
     [row] = server.row_ids("a")
-    real = indexing.plan_compaction
+    real = compacting.plan_compaction
 
     def plan_after_the_flush(*given, **more):
         plan = real(*given, **more)
@@ -171,9 +172,9 @@ def test_a_mark_is_kept_when_a_flush_comes_between_the_look_and_its_clearing(ser
         flushing = pool.submit(server.index)
         assert built.wait(60)
         server.delete("a")  # no shard that is live holds it
-        monkeypatch.setattr(indexing, "plan_compaction", plan_after_the_flush)
+        monkeypatch.setattr(compacting, "plan_compaction", plan_after_the_flush)
         server.tenant.index.compact()
-    monkeypatch.setattr(indexing, "plan_compaction", real)
+    monkeypatch.setattr(compacting, "plan_compaction", real)
 
     assert row in server.held()
     with server.records.database.read() as connection:

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import func, select
 
 from core.records import shardlist
-from core.records.tables import leases, memories
 from core.search.request import SearchRequest
+from tests.integration.pipeline.shares import alive, leased, note, stored
 from tests.stores import BOTH
 
 RECORD_STORES = BOTH
@@ -16,24 +16,6 @@ RECORD_STORES = BOTH
 
 class Died(BaseException):
     """The process ended here: no handler of errors sees it."""
-
-
-def note(number: int, **more) -> dict[str, object]:
-    return {"id": f"n{number}", "content": f"Note {number} about the harbour.", **more}
-
-
-def leased(server) -> int:
-    with server.records.database.read() as connection:
-        held = connection.execute(select(func.count()).where(memories.c.lease.is_not(None))).scalar_one()
-        return held + connection.execute(select(func.count()).select_from(leases)).scalar_one()
-
-
-def alive(server) -> set[str]:
-    return {shard.public_id for shard in server.shards()}
-
-
-def stored(server) -> set[str]:
-    return {name.rpartition("/")[2].removesuffix(".shard") for name in server.blobs.names()}
 
 
 @pytest.mark.usefixtures("small_tiers")

@@ -1,6 +1,6 @@
 """One company's record store under a clock that the test moves, on each backend."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from core.memory import NewMemory
 from core.records.claims import claim_pending, store_vectors
 from core.records.company import CompanyRecords, Namespace
 from core.records.control import ControlStore, open_control
+from core.records.leases import Held
 from core.records.rows import seal_vectors
 from core.records.shardlist import (
     Absorbed,
@@ -111,15 +112,15 @@ class Desk:
     def new_shard(self, rows: int = 1, tier: int = 0) -> NewShard:
         return NewShard(new_id("sh"), tier, rows, 1_000, 1, MODEL, 0.1, range(1, rows + 1))
 
-    def flush(self, namespace: Namespace, *, base: int | None = None, tier: int = 0, **more: Any) -> list[int]:
+    def flush(self, namespace: Namespace, *, held: Sequence[Held] = (), tier: int = 0, **more: Any) -> list[int]:
         """Commit a shard of everything embedded, beside the shards there are."""
         with self.records.database.read() as connection:
-            fresh = embedded_ids(connection, namespace.id, list(Lane), 1_000)
+            fresh = sorted(row for lane in Lane for row in embedded_ids(connection, namespace.id, lane, 1_000))
         with self.records.database.write() as connection, self.records.changing(connection, namespace.id):
             commit_flush(
                 connection,
                 namespace.id,
-                base_generation=self.generation(namespace) if base is None else base,
+                held=held,
                 added=self.new_shard(len(fresh), tier),
                 replaced=more.get("replaced", []),
                 indexed=fresh,

@@ -1,12 +1,16 @@
 """Named leases: one holder at a time, whoever sleeps past the deadline has lost."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import select
 
+from core.records import leases, tables
 from core.records.counters import read_counter
-from core.records.leases import drop_lease, hold_lease, take_lease
+from core.records.leases import Held, drop_lease, hold_lease, renewing, take_lease
+from tests.integration.processes import eventually
 
 
 def take(desk, name: str = "compact-1", lease_s: float = 60) -> str | None:
@@ -17,6 +21,11 @@ def take(desk, name: str = "compact-1", lease_s: float = 60) -> str | None:
 def drop(desk, token: str, name: str = "compact-1") -> None:
     with desk.records.database.write() as connection:
         drop_lease(connection, name, token)
+
+
+def until(desk, name: str = "compact-1") -> int | None:
+    with desk.records.database.read() as connection:
+        return connection.execute(select(tables.leases.c.until).where(tables.leases.c.name == name)).scalar()
 
 
 def test_a_lease_has_one_holder(desk):
@@ -84,6 +93,36 @@ def test_a_lease_is_held_for_a_block_and_given_back_however_it_ends(desk):
     with pytest.raises(KeyboardInterrupt), hold(desk):
         raise KeyboardInterrupt
     assert take(desk) is not None
+
+
+def test_a_lease_is_renewed_while_its_holder_runs(desk):
+    with hold_lease(desk.records.database, "compact-1", desk.clock, 0.3) as held:
+        for _ in range(10):  # three times as long as the lease
+            desk.clock.advance(0.1)
+            eventually(lambda: until(desk) == desk.clock() + 300_000)
+        assert held is not None
+        assert take(desk) is None
+    assert until(desk) is None
+
+
+def test_a_lease_that_was_taken_over_is_not_renewed(desk):
+    take(desk)
+    before = until(desk)
+    desk.clock.advance(1)
+
+    with renewing(desk.records.database, desk.clock, Held("compact-1", "lost", 0), 30_000):
+        time.sleep(0.2)  # many times as long as until it would be renewed
+
+    assert until(desk) == before
+
+
+def test_a_lease_is_not_renewed_without_end(desk, monkeypatch):
+    """A block that hangs must not hold everybody up for ever."""
+    monkeypatch.setattr(leases, "_HELD_US_MAX", 60_000)
+    with hold_lease(desk.records.database, "compact-1", desk.clock, 0.03):
+        eventually(lambda: not [thread for thread in threading.enumerate() if thread.name == "renew compact-1"])
+        desk.clock.advance(1)
+        assert take(desk) is not None
 
 
 def test_tries_that_never_ended_are_counted_and_shorten_the_lease(desk):

@@ -1,15 +1,17 @@
-"""Commits of shards: compare-and-swap on the namespace's generation, all or nothing."""
+"""Commits of shards: who lost a lease or a shard to replace comes too late, all or nothing."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import update
 
 from core.errors import StaleGeneration
 from core.records.deletion import delete_memory
+from core.records.leases import Held, take_lease
 from core.records.reading import count_shards, get_job
 from core.records.shardlist import Absorbed, commit_compaction, commit_flush, fetch_rows
-from core.records.tables import Lane, State
+from core.records.tables import Lane, State, namespaces
 from core.records.waiting import embedded_ids, waiting_namespaces
 
 NOTHING = Absorbed()
@@ -27,18 +29,26 @@ def compact(desk, namespace, replaced, *, absorbed=NOTHING, tier=1) -> None:
         )
 
 
-def flush_from(desk, namespace, base: int, replaced=()) -> None:
+def flush(desk, namespace, replaced=(), held=()) -> None:
+    """Commit a shard of nothing that waits."""
     with desk.records.database.write() as connection, desk.records.changing(connection, namespace.id):
         commit_flush(
             connection,
             namespace.id,
-            base_generation=base,
+            held=held,
             added=desk.new_shard(),
             replaced=list(replaced),
             indexed=[],
             absorbed=NOTHING,
             now=desk.clock(),
         )
+
+
+def take(desk) -> Held:
+    with desk.records.database.write() as connection:
+        token = take_lease(connection, "flush-1", now=desk.clock(), lease_us=60_000_000)
+    assert token is not None
+    return Held("flush-1", token, 0)
 
 
 @pytest.fixture
@@ -75,38 +85,55 @@ def test_a_flush_replaces_the_tail(desk, notes):
     assert desk.generation(notes) == 2
 
 
-def test_a_flush_from_an_old_generation_changes_nothing(desk, notes):
+def test_a_flush_that_lost_its_lease_changes_nothing(desk, notes):
     desk.write("a")
     rows = desk.embed()
-    flush_from(desk, notes, base=0)
-    before = desk.shards(notes)
+    slow = take(desk)
+    desk.clock.advance(61)
+    taken_over = take(desk)
 
     with pytest.raises(StaleGeneration):
-        desk.flush(notes, base=0)
+        desk.flush(notes, held=[slow])
 
-    assert desk.shards(notes) == before
-    assert desk.generation(notes) == 1
+    assert desk.shards(notes) == []
+    assert desk.generation(notes) == 0
     assert [desk.row(row).state for row in rows] == [State.EMBEDDED]
+    assert desk.flush(notes, held=[taken_over]) == rows
+
+
+def test_every_lease_of_a_flush_must_be_held(desk, notes):
+    with pytest.raises(StaleGeneration):
+        flush(desk, notes, held=[take(desk), Held("flush-1-shard-1-9", "lost", 0)])
+    assert desk.shards(notes) == []
+
+
+def test_a_lease_that_ran_out_and_nobody_wanted_still_counts(desk, notes):
+    slow = take(desk)
+    desk.clock.advance(3_600)
+
+    flush(desk, notes, held=[slow])
+
+    assert len(desk.shards(notes)) == 1
 
 
 def test_a_flush_whose_tail_was_replaced_changes_nothing(desk, notes):
-    flush_from(desk, notes, base=0)
+    flush(desk, notes)
     [tail] = desk.shards(notes)
-    flush_from(desk, notes, base=1, replaced=[tail])
+    flush(desk, notes, replaced=[tail])
     before = desk.shards(notes)
 
     with pytest.raises(StaleGeneration):
-        flush_from(desk, notes, base=2, replaced=[tail])
+        flush(desk, notes, replaced=[tail])
 
     assert desk.shards(notes) == before
     assert desk.generation(notes) == 2
 
 
 def test_a_compaction_commits_although_flushes_went_on(desk, notes):
-    for base in range(3):
-        flush_from(desk, notes, base)
+    for _ in range(3):
+        flush(desk, notes)
     replaced = desk.shards(notes)[:2]
-    flush_from(desk, notes, base=3)
+    flush(desk, notes)
 
     compact(desk, notes, replaced)
 
@@ -116,18 +143,23 @@ def test_a_compaction_commits_although_flushes_went_on(desk, notes):
     assert desk.generation(notes) == 5
 
 
-def test_a_flush_built_before_a_compaction_is_stale(desk, notes):
-    flush_from(desk, notes, base=0)
-    base = desk.generation(notes)
-    compact(desk, notes, desk.shards(notes))
+def test_a_flush_commits_although_a_compaction_went_on(desk, notes):
+    """Its tail is still live: there is no reason to build it anew."""
+    flush(desk, notes)
+    flush(desk, notes)
+    tail, other = desk.shards(notes)
+    held = take(desk)
+    compact(desk, notes, [other])
 
-    with pytest.raises(StaleGeneration):
-        flush_from(desk, notes, base)
+    flush(desk, notes, replaced=[tail], held=[held])
+
+    assert desk.generation(notes) == 4
+    assert len(desk.shards(notes)) == 2
 
 
 def test_a_compaction_of_a_shard_that_is_gone_changes_nothing(desk, notes):
-    flush_from(desk, notes, base=0)
-    flush_from(desk, notes, base=1)
+    flush(desk, notes)
+    flush(desk, notes)
     replaced = desk.shards(notes)
     compact(desk, notes, replaced[:1])
     before, generation = desk.shards(notes), desk.generation(notes)
@@ -138,34 +170,47 @@ def test_a_compaction_of_a_shard_that_is_gone_changes_nothing(desk, notes):
     assert (desk.shards(notes), desk.generation(notes)) == (before, generation)
 
 
+def test_a_shard_sealed_with_a_key_that_was_rotated_away_comes_too_late(desk, notes):
+    with desk.records.database.write() as connection:
+        connection.execute(update(namespaces).where(namespaces.c.id == notes.id).values(key_version=2))
+        with pytest.raises(StaleGeneration):
+            commit_compaction(
+                connection, notes.id, added=desk.new_shard(), replaced=[], absorbed=NOTHING, now=desk.clock()
+            )
+
+
 def test_a_deleted_namespace_takes_no_shards(desk, notes):
-    flush_from(desk, notes, base=0)
+    flush(desk, notes)
     shards = desk.shards(notes)
     desk.records.delete_namespace("notes")
 
     with pytest.raises(StaleGeneration):
-        flush_from(desk, notes, base=2)
+        flush(desk, notes)
     with pytest.raises(StaleGeneration):
         compact(desk, notes, shards)
 
     assert desk.shards(notes) == []
 
 
-def test_of_many_flushes_from_one_generation_one_wins(desk, open_desk):
+def test_of_many_flushes_that_took_each_others_lease_one_wins(desk, open_desk):
     namespace = desk.namespace()
-    desks = [desk, open_desk(), open_desk(), open_desk()]
-    start = threading.Barrier(len(desks))
+    contenders = []
+    for each in (desk, open_desk(), open_desk(), open_desk()):
+        contenders.append((each, take(each)))
+        desk.clock.advance(61)
+    start = threading.Barrier(len(contenders))
 
-    def race(each) -> bool:
+    def race(contender) -> bool:
+        each, held = contender
         start.wait()
         try:
-            flush_from(each, namespace, base=0)
+            flush(each, namespace, held=[held])
         except StaleGeneration:
             return False
         return True
 
-    with ThreadPoolExecutor(len(desks)) as pool:
-        assert sorted(pool.map(race, desks)) == [False, False, False, True]
+    with ThreadPoolExecutor(len(contenders)) as pool:
+        assert list(pool.map(race, contenders)) == [False, False, False, True]
     assert len(desk.shards(namespace)) == 1
 
 
@@ -178,7 +223,7 @@ def test_a_row_deleted_while_its_shard_was_built_stays_deleted_and_masked(desk, 
         commit_flush(
             connection,
             notes.id,
-            base_generation=0,
+            held=[],
             added=desk.new_shard(),
             replaced=[],
             indexed=[row],
@@ -231,13 +276,12 @@ def test_what_waits_is_counted_by_lane(desk, notes):
 
     with desk.records.database.read() as connection:
         mine, others = waiting_namespaces(connection, desk.clock())
-        bulk = embedded_ids(connection, notes.id, [Lane.BULK], 10)
-        everything = embedded_ids(connection, notes.id, list(Lane), 10)
+        bulk = embedded_ids(connection, notes.id, Lane.BULK, 10)
+        interactive = embedded_ids(connection, notes.id, Lane.INTERACTIVE, 10)
         fetched = fetch_rows(connection, notes.id, [row.id for row in desk.rows(other)])
 
     assert (mine.interactive, mine.bulk, mine.bulk_coming) == (1, 1, True)
     assert (others.namespace_id, others.interactive, others.bulk) == (other.id, 1, 0)
     assert bulk == [first]
-    assert everything == sorted(everything)
-    assert len(everything) == 2
+    assert len(interactive) == 1
     assert list(fetched) == []  # ids of another namespace open nothing here
