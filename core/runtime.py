@@ -21,12 +21,13 @@ from core.pipeline.embedding import EmbedSettings, EmbedStage
 from core.pipeline.gate import Gate
 from core.pipeline.groupcommit import GroupCommitter
 from core.pipeline.indexing import IndexStage
-from core.pipeline.maintenance import Reconciler, forgotten_work
+from core.pipeline.maintenance import Reconciler
 from core.pipeline.orphans import CacheSweep
 from core.pipeline.purging import PurgeWatch
 from core.pipeline.repair import Repair
 from core.pipeline.resealing import Resealing
 from core.pipeline.rotation import end_company_rotation
+from core.pipeline.unclaimed import forgotten_work
 from core.records.backlog import Load
 from core.records.company import CompanyRecords
 from core.records.control import ControlStore, open_control

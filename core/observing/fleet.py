@@ -13,9 +13,8 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
 from core.errors import OstrakaError
-from core.pipeline.maintenance import MAINTAINED_AT
 from core.records.control import ControlStore
-from core.records.counters import read_counter
+from core.records.counters import MAINTAINED_AT, read_counter
 from core.records.figures import Holdings, QueueFigures, read_holdings, read_queues
 from core.records.ledger import PLACES
 

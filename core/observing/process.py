@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -12,7 +13,9 @@ from core.errors import OstrakaError
 from core.pipeline.checkups import Checkups
 from core.pipeline.doorbell import Doorbell
 from core.records.figures import read_generations
-from core.runtime import Runtime
+
+if TYPE_CHECKING:  # the scheduler has none, and is spared its libraries
+    from core.runtime import Runtime
 
 
 class HostFigures(Collector):
@@ -56,7 +59,7 @@ class ReadinessFigures(Collector):
 class CacheFigures(Collector):
     """The host's cache of opened shards, as this process used it, and how far behind its snapshots are."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: "Runtime") -> None:
         self._runtime = runtime
 
     def describe(self) -> Iterator[Metric]:

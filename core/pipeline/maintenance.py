@@ -1,34 +1,29 @@
 """The maintain stage: what nobody asked for but somebody must do. Each step is idempotent, two at once do no harm."""
 
 from collections.abc import Callable, Mapping
-from typing import Final
 
 import structlog
 from sqlalchemy import Connection, delete, select
 
 from core.backup.snapshot import LEASE_PREFIX
 from core.errors import Frozen, OstrakaError, Unavailable
-from core.pipeline.doorbell import EMBED, EMBED_BULK, INDEX
 from core.pipeline.forgetting import resume_deletions
 from core.pipeline.indexing import IndexStage
 from core.pipeline.orphans import SWEEP_EVERY_S, orphan_age_s, sweep_blobs
 from core.pipeline.purging import PurgeWatch
 from core.pipeline.repair import SCRUB_EVERY_S, Repair
 from core.pipeline.resealing import Resealing
-from core.records.claims import has_pending
 from core.records.company import CompanyRecords
-from core.records.counters import read_counter, set_counter
+from core.records.counters import MAINTAINED_AT, read_counter, set_counter
 from core.records.deadlines import holds
 from core.records.deletion import expire
 from core.records.leases import hold_lease
-from core.records.tables import Lane, State, leases, memories, namespaces, shards
+from core.records.tables import leases, namespaces, shards
 from core.shards.blobs import Blobs
 
 log = structlog.get_logger()
 
 READER_GRACE_S = 60.0  # how long a retired shard stays for readers that listed it before
-MAINTAINED_AT: Final = "maintained_at"  # the counter that says when the last round ended
-_LANES: Final = {EMBED: Lane.INTERACTIVE, EMBED_BULK: Lane.BULK}
 _EXPIRE_ROWS = 1_000
 
 
@@ -108,17 +103,6 @@ class Reconciler:
         with self._records.database.write() as connection:
             set_counter(connection, counter, now)
         return step()
-
-
-def forgotten_work(records: CompanyRecords, queue: str) -> bool:
-    """Say whether work of a queue waits and nobody has claimed it, as when its ring was lost."""
-    with records.database.read() as connection:
-        if queue in _LANES:
-            return has_pending(connection, _LANES[queue], records.clock())
-        if queue == INDEX:
-            embedded = select(memories.c.id).where(memories.c.state == State.EMBEDDED).limit(1)
-            return connection.execute(embedded).first() is not None
-    return True  # maintenance finds out by itself
 
 
 def collect_garbage(records: CompanyRecords, index: IndexStage) -> int:

@@ -9,7 +9,7 @@ from typing import Final
 
 from core.errors import Frozen
 from core.pipeline.doorbell import MAINTAIN
-from core.pipeline.maintenance import forgotten_work
+from core.pipeline.unclaimed import forgotten_work
 from core.records.control import ControlStore
 from core.records.leases import take_lease
 

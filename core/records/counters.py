@@ -1,9 +1,13 @@
 """Small durable numbers of a company: places to go on from, times of rounds, tries."""
 
+from typing import Final
+
 from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.records.tables import counters
+
+MAINTAINED_AT: Final = "maintained_at"  # when the last round of maintenance ended
 
 
 def cursor_of_resealing(namespace_id: int, table: str = "") -> str:
