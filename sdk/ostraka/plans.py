@@ -31,6 +31,7 @@ class Request:
     body: bytes | None = None
     content_type: str = JSON
     idempotency_key: str | None = None
+    hint: str | None = None  # requests that share it are best answered by the same host: it has opened what they need
     repeatable: bool = False
     wait_s: float = 0.0  # the server may take this much longer than usual, because it was asked to
 

@@ -39,6 +39,8 @@ class Wire:
             headers["Content-Type"] = planned.content_type
         if planned.idempotency_key is not None:
             headers["Idempotency-Key"] = planned.idempotency_key
+        if planned.hint is not None:
+            headers["X-Ostraka-Namespace"] = planned.hint
         timeout = httpx.Timeout(self._timeout_s, read=self._timeout_s + planned.wait_s)
         return httpx.Request(
             planned.method,

@@ -35,6 +35,19 @@ def test_an_update_keeps_none_and_a_search_leaves_it_out(script: Script):
     assert search.json() == {"namespace": "n", "query": "q", "limit": 3, "since": "2026-01-01T00:00:00+00:00"}
 
 
+def test_searches_of_a_namespace_share_a_hint_for_routers_that_does_not_name_it(script: Script):
+    script.will(Reply(FOUND), Reply(FOUND), Reply(FOUND), Reply(ADDED, 202))
+    with Ostraka(script.url) as client:
+        for namespace in ("東京", "東京", "kyoto"):
+            client.search(namespace, "q")
+        client.add("kyoto", "a")
+    first, again, other, add = (asked.headers.get("x-ostraka-namespace") for asked in script.asked)
+    assert first == again != other
+    assert first.isascii()
+    assert other != "kyoto"
+    assert add is None
+
+
 def test_names_are_escaped(script: Script):
     script.will(Reply(MEMORY), Reply(DELETED), Reply(status=204))
     with Ostraka(script.url + "/") as client:
