@@ -18,10 +18,12 @@ from benchmarks.figures import Figure, Results
 from benchmarks.ingest import measure_ingest
 from benchmarks.ladder import climb
 from benchmarks.machine import describe_machine, describe_versions
-from benchmarks.plan import PARTS, STORES, Plan
+from benchmarks.plan import LONGER, PARTS, STORES, Plan
 from benchmarks.quality import measure_quality
 from benchmarks.report import print_table, write_json
 from benchmarks.server import ROOT
+from benchmarks.vectors import measure_vectors
+from benchmarks.workers import measure_workers
 from core.settings import ENV_DATABASE_URL
 from core.shards.cache import in_memory
 
@@ -33,7 +35,9 @@ app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 @app.command()
 def measure(
     full: Annotated[bool, typer.Option("--full", help="Sizes to 100,000 and three repeats: some 15 minutes.")] = False,
-    only: Annotated[str, typer.Option(help=f"Parts, comma-separated: {', '.join(PARTS)}.")] = ",".join(PARTS),
+    only: Annotated[
+        str, typer.Option(help=f"Parts, comma-separated: {', '.join(PARTS)}; and {', '.join(LONGER)}.")
+    ] = ",".join(PARTS),
     sizes: Annotated[str | None, typer.Option(help="Memories in a namespace, comma-separated.")] = None,
     ingest: Annotated[int, typer.Option(help="Texts of the ingest comparison.", min=10)] = 10_000,
     repeats: Annotated[int | None, typer.Option(help="Repeats of what is repeated.", min=1, max=20)] = None,
@@ -55,8 +59,8 @@ def measure(
     out: Annotated[Path, typer.Option(help="Where the results go.")] = _OUT,
 ) -> None:
     """Measure Ostraka in real processes on this machine."""
-    if unknown := set(only.split(",")) - set(PARTS):
-        raise typer.BadParameter(f"--only: {', '.join(sorted(unknown))}: choose from {', '.join(PARTS)}")
+    if unknown := set(only.split(",")) - {*PARTS, *LONGER}:
+        raise typer.BadParameter(f"--only: {', '.join(sorted(unknown))}: choose from {', '.join([*PARTS, *LONGER])}")
     if store not in STORES:
         raise typer.BadParameter(f"--store: {store}: choose from {', '.join(STORES)}")
     folder = Path(tempfile.mkdtemp(prefix="ostraka-bench-", dir=_disk_folder(work)))
@@ -126,12 +130,18 @@ def _record_stores(store: str, folder: Path) -> Iterator[Callable[[], Mapping[st
 
 def _run(plan: Plan, results: Results) -> None:
     """Run every part that was asked for; each leaves its figures in the results."""
-    corpus = make_corpus(max(*plan.sizes, plan.ingest_texts), plan.seed, plan.data)
+    ladder = plan.wants("search", "opening", "freshness", "adds")
+    needed = max(plan.ingest_texts, *(plan.sizes if ladder or plan.objects else [0]))
+    corpus = make_corpus(needed, plan.seed, plan.data)
     results.texts = corpus.origin
     if plan.wants("ingest"):
         _timed(results, "ingest", partial(measure_ingest, plan, corpus))
-    if plan.wants("search", "opening", "freshness", "adds"):
+    if ladder:
         _timed(results, "sizes", partial(climb, plan, corpus, results, _tell))
+    if plan.wants("workers"):
+        _timed(results, "workers", partial(measure_workers, plan, corpus))
+    if plan.wants("vectors"):
+        _timed(results, "vectors", partial(measure_vectors, plan, corpus, results, _tell))
     if plan.objects:
         from benchmarks.objects import measure_objects  # noqa: PLC0415 - its S3 server is a dependency of tests
 

@@ -31,6 +31,16 @@ def memory_figures(server: Server, memories: int) -> list[Figure]:
     return figures
 
 
+def cpu_figures(server: Server, memories: int) -> list[Figure]:
+    """Return the processor time that each process has taken since it started, for a thousand memories."""
+    figures = []
+    for role, process in server.processes().items():
+        times = process.cpu_times()
+        spent_s = (times.user + times.system) * 1_000 / memories
+        figures.append(Figure("memory", f"processor time of {role}, 1,000 memories", spent_s, "s", memories))
+    return figures
+
+
 def disk_figures(server: Server, memories: int) -> list[Figure]:
     """Return the bytes of the data directory, by what they are for."""
     kinds = disk_bytes(server.data)

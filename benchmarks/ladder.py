@@ -8,7 +8,7 @@ from benchmarks.adding import measure_adds
 from benchmarks.backfill import watched_backfill
 from benchmarks.datasets import Corpus
 from benchmarks.figures import Figure, Results
-from benchmarks.footprint import disk_figures, memory_figures
+from benchmarks.footprint import cpu_figures, disk_figures, memory_figures
 from benchmarks.freshness import measure_freshness, measure_freshness_beside_backfill
 from benchmarks.ingest import WARM_UP_TEXTS
 from benchmarks.load import load_bulk
@@ -33,7 +33,9 @@ def climb(plan: Plan, corpus: Corpus, results: Results, tell: Tell) -> list[Figu
             results.series[f"backfill of {memories}"] = samples
             if not server.settle():
                 tell("the worker did not come to rest: figures of this size are of a busy server")
-            figures += watched + _measure_size(server, client, memories, plan, corpus, tell)
+            figures += (
+                watched + cpu_figures(server, memories) + _measure_size(server, client, memories, plan, corpus, tell)
+            )
     return figures
 
 

@@ -96,14 +96,17 @@ async def wait_for_job(client: Client, job_id: str) -> None:
     raise TimeoutError(f"the job {job_id} was not indexed within {_LOAD_S:.0f} s")
 
 
-async def wait_until_drained(client: Client, namespace: str) -> None:
-    """Return once every accepted memory of a namespace is searchable."""
-    deadline = time.monotonic() + _LOAD_S
+async def wait_until_drained(
+    client: Client, namespace: str, limit_s: float = _LOAD_S, meanwhile: Callable[[], object] = lambda: None
+) -> None:
+    """Return once every accepted memory of a namespace is searchable; ``meanwhile`` is called before each look."""
+    deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
+        meanwhile()
         states = (await client.call("GET", f"/v1/namespaces/{namespace}"))["states"]
         if states.get("failed"):
             raise RuntimeError(f"{states['failed']} memories failed")
         if not states.get("pending") and not states.get("embedded"):
             return
         await asyncio.sleep(_LOOK_S)
-    raise TimeoutError(f"{namespace} was not drained within {_LOAD_S:.0f} s")
+    raise TimeoutError(f"{namespace} was not drained within {limit_s:.0f} s")

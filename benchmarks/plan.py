@@ -7,6 +7,7 @@ from typing import Final
 
 STORES: Final = ("sqlite", "postgresql")
 PARTS: Final = ("ingest", "search", "opening", "freshness", "adds", "quality")
+LONGER: Final = ("vectors", "workers")  # parts that are run when they are asked for
 NAMESPACE: Final = "memories"
 WARM_UP: Final = "warm-up"
 

@@ -83,13 +83,13 @@ class Server:
                 found[_role(child.cmdline())] = child
         return found
 
-    def settle(self, limit_s: float = 90.0) -> bool:
-        """Wait until the worker has been idle for two seconds (compaction included); say whether it came to rest."""
+    def settle(self, limit_s: float = 90.0, calm_s: int = 2) -> bool:
+        """Wait until the worker has been idle for so long (compaction included); say whether it came to rest."""
         worker = self.processes()["worker"]
         deadline, calm = time.monotonic() + limit_s, 0
-        while calm < 2 and time.monotonic() < deadline:
+        while calm < calm_s and time.monotonic() < deadline:
             calm = calm + 1 if worker.cpu_percent(interval=1.0) < _BUSY_CPU_PERCENT else 0
-        return calm >= 2
+        return calm >= calm_s
 
     def _create_key(self) -> str:
         made = subprocess.run(

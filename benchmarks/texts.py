@@ -4,7 +4,9 @@ Sentences of about 35 tokens, like turns of a conversation, with names, places, 
 recur, so that both arms of a search have something to tell apart.
 """
 
+import itertools
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -157,13 +159,16 @@ _SESSION_TEXTS: Final = 20
 
 def generate_texts(count: int, seed: int) -> list[Text]:
     """Return texts; the same seed gives the same ones, and fewer are the beginning of more."""
+    return list(itertools.islice(stream_texts(seed), count))
+
+
+def stream_texts(seed: int) -> Iterator[Text]:
+    """Yield such texts without end."""
     rng = random.Random(seed)
-    texts = []
-    for index in range(count):
+    for index in itertools.count():
         content = rng.choice(_TEMPLATES).format(**_slots(rng))
         session = f"generated-{index // _SESSION_TEXTS}"
-        texts.append(Text(content, session=session, occurred_at=_BEGIN + timedelta(minutes=7 * index)))
-    return texts
+        yield Text(content, session=session, occurred_at=_BEGIN + timedelta(minutes=7 * index))
 
 
 def generate_questions(count: int, seed: int) -> list[str]:

@@ -75,6 +75,8 @@ class Client:
     """Builds requests for one server and opens connections to it."""
 
     def __init__(self, host: str, port: int, key: str) -> None:
+        self.key = key
+        self.url = f"http://{host}:{port}"
         self._host = host
         self._port = port
         self._headers = f"host: {host}:{port}\r\nauthorization: Bearer {key}\r\n"
