@@ -88,16 +88,33 @@ def bucket(s3: ObjectStore) -> Bucket:
     return s3.bucket()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def record_store(request: pytest.FixtureRequest) -> str:
     """Where a test's records are: in files, unless the test asks for ``tests.stores``."""
-    return getattr(request, "param", os.environ.get("X_STORE", "sqlite"))
+    return getattr(request, "param", "sqlite")
 
 
 @pytest.fixture
-def server_settings(tmp_path: Path, record_store: str, request: pytest.FixtureRequest) -> Settings:
-    url = request.getfixturevalue("postgres_url") if record_store == "postgres" else ""
-    return load_settings(None, {"storage": {"path": str(tmp_path / "data"), "database_url": url}})
+def database_url(record_store: str, request: pytest.FixtureRequest) -> str:
+    """The address of a database of the test's own; empty where its records are in files."""
+    return request.getfixturevalue("postgres_url") if record_store == "postgres" else ""
+
+
+@pytest.fixture(scope="module")
+def shared_database_url(record_store: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The same, for what the tests of a module share."""
+    if record_store != "postgres":
+        yield ""
+        return
+    server = request.getfixturevalue("postgres")
+    url = server.new_database()
+    yield url
+    server.drop(url)
+
+
+@pytest.fixture
+def server_settings(tmp_path: Path, database_url: str) -> Settings:
+    return load_settings(None, {"storage": {"path": str(tmp_path / "data"), "database_url": database_url}})
 
 
 @pytest.fixture

@@ -3,11 +3,9 @@
 The embedder is the tiny one of ``store_model``; the store, the shards and the crashes are real.
 """
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 from hypothesis import Phase, given, seed, settings
@@ -27,10 +25,14 @@ from core.records.tables import Lane
 from core.records.writes import WriteRequest
 from core.runtime import Runtime
 from core.search.request import Scope, SearchRequest
-from core.settings import load_settings
 from core.shards.blobs import LocalBlobs
 from core.shards.opening import open_shard
 from tests.conftest import SEED
+from tests.property.conftest import LendStore
+from tests.stores import BOTH
+
+RECORD_STORES = BOTH
+EXAMPLES = {"sqlite": 15, "postgres": 4}
 
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate]  # shrinking would take minutes, and trials are short
 IDS = [f"m{number}" for number in range(6)]
@@ -218,35 +220,25 @@ def marker_of(content: str) -> str:
     return content.split()[1]
 
 
-@pytest.fixture
-def template(tmp_path) -> Path:
-    made = composition.open_control(load_settings(None, {"storage": {"path": str(tmp_path / "template")}}))
-    made.records(made.companies()[0].id)
-    made.close()
-    return tmp_path / "template"
-
-
 @contextmanager
-def trial(template: Path) -> Iterator[Trial]:
-    data = template.with_name("data")
-    shutil.copytree(template, data)
-    runtime = Runtime(load_settings(None, {"storage": {"path": str(data)}}), lambda *_: None)
-    try:
-        yield Trial(runtime)
-    finally:
-        runtime.close()
-        shutil.rmtree(data)
+def trial(lend_store: LendStore) -> Iterator[Trial]:
+    with lend_store() as lent:
+        runtime = Runtime(lent, lambda *_: None)
+        try:
+            yield Trial(runtime)
+        finally:
+            runtime.close()
 
 
 @pytest.mark.timeout(120)
-def test_what_was_deleted_is_in_no_answer(template, monkeypatch):
+def test_what_was_deleted_is_in_no_answer(lend_store, record_store, monkeypatch):
     monkeypatch.setattr(composition, "open_embedder", lambda *_: TinyEmbedder())
 
     @seed(SEED)
-    @settings(max_examples=15, deadline=None, phases=PHASES)
+    @settings(max_examples=EXAMPLES[record_store], deadline=None, phases=PHASES)
     @given(steps=STEPS)
     def hold(steps) -> None:
-        with trial(template) as running:
+        with trial(lend_store) as running:
             for step in steps:
                 running.run(step)
             running.end()

@@ -1,13 +1,13 @@
 """The whole store against a dict: whatever is done to it in whatever order, it answers what the model answers.
 
 The embedder is a tiny deterministic one, so that the machine spends its time on the store. Everything else is real:
-SQLite, sealing, shards, compaction, garbage collection, reopening, and crashes between a shard's put and its commit.
+the record store, sealing, shards, compaction, garbage collection, reopening, and crashes between a shard's put and its
+commit.
 """
 
-import shutil
 from collections import Counter
+from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -34,9 +34,13 @@ from core.records.reading import count_states
 from core.records.tables import Lane, jobs, memories
 from core.records.writes import WriteRequest
 from core.runtime import Runtime
-from core.settings import load_settings
 from core.shards.blobs import LocalBlobs
 from core.shards.builder import GraphSettings
+from tests.property.conftest import LendStore
+from tests.stores import BOTH
+
+RECORD_STORES = BOTH
+EXAMPLES = {"sqlite": 12, "postgres": 3}
 
 NAMES = st.sampled_from(["alpha", "beta"])
 IDS = st.sampled_from(["m0", "m1", "m2"])
@@ -61,26 +65,23 @@ LANES = st.sampled_from([Lane.INTERACTIVE, Lane.INTERACTIVE, Lane.BULK])
 class StoreMachine(StoreChecks, RuleBasedStateMachine):
     """Rules are what the API and the workers do."""
 
-    template: Path
-    root: Path
-    examples = 0
+    lend_store: LendStore
 
     @initialize()
     def start(self) -> None:
-        type(self).examples += 1
-        self.patch = pytest.MonkeyPatch()
+        self.kept = ExitStack()
+        self.patch = self.kept.enter_context(pytest.MonkeyPatch.context())
+        self.lent = self.kept.enter_context(type(self).lend_store())
         for name, value in {"TAIL_ROWS_MAX": 4, "BULK_SHARD_ROWS": 8, "TIER_FACTOR": 2, "SHARD_ROWS_MAX": 30}.items():
             self.patch.setattr(limits, name, value)
         self.patch.setattr(composition, "open_embedder", lambda *_: TinyEmbedder())
         self.patch.setattr(composition, "GraphSettings", partial(GraphSettings, rows_min=10))
-        self.data = self.root / f"data-{self.examples}"
-        shutil.copytree(self.template, self.data)
         self.now = 1_700_000_000_000_000
         self.model = Model()
         self.open()
 
     def open(self) -> None:
-        self.runtime = Runtime(load_settings(None, {"storage": {"path": str(self.data)}}), lambda *_: None)
+        self.runtime = Runtime(self.lent, lambda *_: None)
         self.runtime.control.clock = lambda: self.now
         self.company = self.runtime.control.companies()[0].id
         self.tenant = self.runtime.tenant(self.company)
@@ -272,20 +273,15 @@ class StoreMachine(StoreChecks, RuleBasedStateMachine):
                 assert set(self.held(name)) == {row.row for row in rows if row.state == "indexed"}
         finally:
             self.runtime.close()
-            self.patch.undo()
-            shutil.rmtree(self.data)
+            self.kept.close()
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("examples", [12, pytest.param(60, marks=pytest.mark.long_run)])
-def test_the_store_answers_what_the_model_answers(tmp_path, examples):
-    template = tmp_path / "template"
-    made = composition.open_control(load_settings(None, {"storage": {"path": str(template)}}))
-    made.records(made.companies()[0].id)
-    made.close()
-
+@pytest.mark.parametrize("times", [1, pytest.param(5, marks=pytest.mark.long_run)])
+def test_the_store_answers_what_the_model_answers(lend_store, record_store, times):
     class Prepared(StoreMachine):
         pass
 
-    Prepared.template, Prepared.root = template, tmp_path
-    run_state_machine_as_test(Prepared, settings=settings(max_examples=examples, stateful_step_count=40, deadline=None))
+    Prepared.lend_store = staticmethod(lend_store)
+    bounds = settings(max_examples=EXAMPLES[record_store] * times, stateful_step_count=40, deadline=None)
+    run_state_machine_as_test(Prepared, settings=bounds)

@@ -27,14 +27,16 @@ def private_redis(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def inside(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Iterator[InProcess]:
+def inside(
+    tmp_path_factory: pytest.TempPathFactory, embedder: Embedder, shared_database_url: str
+) -> Iterator[InProcess]:
     """The application in this process, with the session's model."""
     folder = tmp_path_factory.mktemp("inside")
     with pytest.MonkeyPatch.context() as patch:
         keep_private(patch, folder)
         patch.setattr(composition, "open_embedder", lambda *_: embedder)
         patch.setattr(Embedder, "close", lambda _: None)
-        with InProcess(folder) as opened:
+        with InProcess(folder, shared_database_url) as opened:
             yield opened
 
 

@@ -23,9 +23,9 @@ _HOUR_US = 3_600_000_000
 class InProcess:
     """Companies, their keys, and a client; work in the background is done when told to."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database_url: str = "") -> None:
         overrides = {
-            "storage": {"path": str(folder / "data")},
+            "storage": {"path": str(folder / "data"), "database_url": database_url},
             "auth": {"require_key": True, "failures_per_minute": 1_000_000},
         }
         self.runtime = Runtime(load_settings(None, overrides), lambda *_: None)
@@ -78,6 +78,11 @@ class InProcess:
         return touched
 
     def _note(self, connection: Any, *_: object) -> None:
-        folder = Path(str(connection.engine.url.database)).parent.name
-        if folder in self._names:
-            self._touched.add(self._names[folder])
+        """Note whose database a statement is about to be run in: by the folder of its file, or by its schema."""
+        if connection.dialect.name == "sqlite":
+            used = Path(str(connection.engine.url.database)).parent.name
+        else:
+            asked = connection.connection.cursor().execute("SELECT current_schema()")
+            used = str(asked.fetchone()[0]).removeprefix("ostraka_")
+        if used in self._names:
+            self._touched.add(self._names[used])

@@ -15,6 +15,9 @@ from core.records.reading import get_job
 from core.runtime import Runtime
 from core.search.service import QueryService
 from tests.security.intruder import FORMS, Intruder, LeakError
+from tests.stores import BOTH
+
+RECORD_STORES = BOTH
 
 REQUESTS_MAX = 3_000
 

@@ -4,27 +4,32 @@ from collections import Counter
 
 import pytest
 
+from core.settings import ENV_DATABASE_URL
 from tests.integration.processes import Server, eventually
 from tests.security.commands import run_here
 from tests.security.intruder import FORMS, Intruder
 from tests.security.tenants import COMPANIES, World
+from tests.stores import BOTH
 
-REQUESTS = 1_200
+RECORD_STORES = BOTH
+
+REQUESTS = {"sqlite": 1_200, "postgres": 600}
 REQUESTS_OVER_HTTP = 300
 
 
 class OverHttp:
     """A server of real processes, its keys made by the command line."""
 
-    def __init__(self, folder):
-        self.server = Server(folder, environment={"OSTRAKA_AUTH__FAILURES_PER_MINUTE": "1000000"})
+    def __init__(self, folder, database_url):
+        self.environment = {ENV_DATABASE_URL: database_url, "OSTRAKA_AUTH__FAILURES_PER_MINUTE": "1000000"}
+        self.server = Server(folder, environment=self.environment)
 
     def make_key(self, company, scopes, patterns):
         flags = [flag for pattern in patterns for flag in ("--namespace", pattern)]
         return self.run("keys", "create", "--company", company, "--scope", ",".join(scopes), *flags)
 
     def run(self, *arguments):
-        done = run_here(self.server.folder, *arguments)
+        done = run_here(self.server.folder, *arguments, environment=self.environment)
         assert done.status == 0, done.said
         return done.out.strip()
 
@@ -39,8 +44,8 @@ class OverHttp:
 
 
 @pytest.fixture
-def over_http(tmp_path):
-    opened = OverHttp(tmp_path)
+def over_http(tmp_path, database_url):
+    opened = OverHttp(tmp_path, database_url)
     try:
         opened.server.start()
         yield opened
@@ -62,14 +67,14 @@ def test_nor_over_http_with_every_process_at_work(over_http, rng):
         assert world.listed(holding) == sorted(holding.memories.values()), holding.owner
 
 
-def test_no_request_of_many_tenants_sees_or_harms_another(world, inside, rng):
+def test_no_request_of_many_tenants_sees_or_harms_another(world, inside, record_store, rng):
     intruder = Intruder(world, rng, inside.touched)
-    answered = Counter(intruder.attack() for _ in range(REQUESTS))
+    answered = Counter(intruder.attack() for _ in range(REQUESTS[record_store]))
     inside.settle()
     served = {form for form, status in answered if 200 <= status < 300}
     assert (
         len({form for form in FORMS if not form.destroys and not form.operator} - served) <= 2
     )  # nearly all by chance
-    assert intruder.twins > REQUESTS / 10
+    assert intruder.twins > REQUESTS[record_store] / 10
     for holding in world.holdings.values():
         assert world.listed(holding) == sorted(holding.memories.values()), holding.owner
