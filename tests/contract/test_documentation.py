@@ -4,7 +4,10 @@ import json
 
 import pytest
 
-PROBLEMS = {"400", "401", "403", "413", "422", "429", "500", "503"}
+from tests.stores import BOTH
+
+RECORD_STORES = BOTH
+PROBLEMS = {"400", "401", "403", "413", "414", "422", "429", "500", "503"}
 
 
 def operations(openapi):
