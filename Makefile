@@ -24,7 +24,7 @@ test: $(VENV)/.dev $(VENV)/.programs ## run every test, two files at a time
 	$(BIN)/ostraka models fetch
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
-fault: $(VENV)/.dev $(VENV)/.programs ## break everything for a quarter of an hour; writes fault-report.json (ARGS="--help" lists lengths)
+fault: $(VENV)/.dev $(VENV)/.programs ## break everything for half an hour; writes fault-report.json (ARGS="--help" lists lengths)
 	$(BIN)/ostraka models fetch
 	$(BIN)/python -m tests.fault $(ARGS)
 

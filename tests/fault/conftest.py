@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from core.settings import ENV_DATABASE_URL
 from tests.conftest import SEED
 from tests.fault.audit import Auditor
 from tests.fault.disk import Disk
@@ -59,10 +60,21 @@ def report(fault_run: FaultRun) -> Report:
 
 
 @pytest.fixture(scope="session")
-def environment() -> dict[str, str]:
+def bounds() -> dict[str, str]:
     """A short lease, and a master key that the auditor knows too."""
     key = base64.b64encode(os.urandom(32)).decode()
     return {"OSTRAKA_QUEUE__LEASE_S": LEASE_S, "OSTRAKA_QUEUE__RECONCILE_S": "0.5", "OSTRAKA_ENCRYPTION_KEY": key}
+
+
+@pytest.fixture
+def environment(bounds: dict[str, str], database_url: str) -> dict[str, str]:
+    return bounds | {ENV_DATABASE_URL: database_url}
+
+
+@pytest.fixture(scope="module")
+def shared_environment(bounds: dict[str, str], shared_database_url: str) -> dict[str, str]:
+    """The same, for what the tests of a module share."""
+    return bounds | {ENV_DATABASE_URL: shared_database_url}
 
 
 @pytest.fixture
@@ -97,13 +109,13 @@ def trial(topology: Topology, auditor: Auditor, report: Report, rng: random.Rand
     return Trial(topology, auditor, report, rng)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lasting(
-    tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str], fault_run: FaultRun
+    tmp_path_factory: pytest.TempPathFactory, shared_environment: dict[str, str], fault_run: FaultRun
 ) -> Iterator[Trial]:
-    """Trials on one topology with one worker, which outlives every fault."""
+    """Trials on one topology with one worker, which outlives every fault of a module."""
     folder = tmp_path_factory.mktemp("lasting")
-    topology, auditor = Topology(folder, environment), Auditor(folder / "data", environment)
+    topology, auditor = Topology(folder, shared_environment), Auditor(folder / "data", shared_environment)
     try:
         topology.start().add_worker()
         topology.recover(time.monotonic())
@@ -119,16 +131,19 @@ def shim_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("shim"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shimmed(
-    tmp_path_factory: pytest.TempPathFactory, shim_library: Path, environment: dict[str, str], fault_run: FaultRun
+    tmp_path_factory: pytest.TempPathFactory,
+    shim_library: Path,
+    shared_environment: dict[str, str],
+    fault_run: FaultRun,
 ) -> Iterator[Shimmed]:
     """Trials on a topology whose processes run under the shim, with their data on a disk that can fill up."""
     folder = tmp_path_factory.mktemp("shimmed")
     shim = Shim(shim_library, folder / "data", folder / "page")
     disk = Disk(folder / "data", shim, real=fault_run.plan.long)
-    topology = Topology(folder, environment | shim.environment | {"OSTRAKA_STORAGE__FREE_BYTES_MIN": "0"})
-    auditor = Auditor(folder / "data", environment)
+    topology = Topology(folder, shared_environment | shim.environment | {"OSTRAKA_STORAGE__FREE_BYTES_MIN": "0"})
+    auditor = Auditor(folder / "data", shared_environment)
     try:
         topology.start().add_worker()
         topology.recover(time.monotonic())

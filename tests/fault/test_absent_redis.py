@@ -5,6 +5,9 @@ import pytest
 from tests.fault.loading import found_once, load, text_of
 from tests.fault.topology import Topology
 from tests.integration.processes import Process, eventually
+from tests.stores import BOTH
+
+RECORD_STORES = BOTH
 
 pytestmark = pytest.mark.long_run
 

@@ -3,6 +3,9 @@
 import pytest
 
 from tests.integration.processes import eventually
+from tests.stores import BOTH
+
+RECORD_STORES = BOTH
 
 pytestmark = pytest.mark.long_run
 

@@ -6,7 +6,10 @@ import redis
 from core.pipeline.doorbell import QUEUES
 from tests.fault.loading import found_once, load
 from tests.integration.processes import eventually
+from tests.stores import LONG_ON_POSTGRES
 from workers.app import create_celery, publisher
+
+RECORD_STORES = LONG_ON_POSTGRES
 
 
 def drained(topology):

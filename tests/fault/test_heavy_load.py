@@ -2,6 +2,9 @@
 
 import pytest
 
+from tests.stores import BOTH
+
+RECORD_STORES = BOTH
 pytestmark = pytest.mark.long_run
 
 

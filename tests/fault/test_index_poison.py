@@ -8,6 +8,9 @@ from tests.fault import poisoned_indexer
 from tests.fault.loading import progress, text_of
 from tests.fault.topology import Topology
 from tests.integration.processes import Process, eventually
+from tests.stores import BOTH
+
+RECORD_STORES = BOTH
 
 pytestmark = pytest.mark.long_run
 

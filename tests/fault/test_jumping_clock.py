@@ -6,6 +6,9 @@ import pytest
 
 from tests.fault.loading import found_once, load
 from tests.integration.processes import eventually
+from tests.stores import BOTH
+
+RECORD_STORES = BOTH
 
 pytestmark = pytest.mark.long_run
 

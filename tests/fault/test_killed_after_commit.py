@@ -10,6 +10,9 @@ from sqlalchemy import select
 from core.records.tables import jobs
 from tests.integration.processes import eventually
 from tests.integration.server.lone_api import LoneApi
+from tests.stores import BOTH
+
+RECORD_STORES = BOTH
 
 SINGLE = ("/v1/memory", "application/json", json.dumps({"namespace": "notes", "content": "Once."}))
 LOAD = (

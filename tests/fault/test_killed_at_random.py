@@ -5,6 +5,9 @@ import time
 import pytest
 
 from tests.fault.topology import PARTS
+from tests.stores import LONG_ON_POSTGRES
+
+RECORD_STORES = LONG_ON_POSTGRES
 
 KINDS = [("api",), ("worker",), ("redis",), PARTS]
 

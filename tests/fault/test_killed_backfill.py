@@ -7,6 +7,9 @@ import pytest
 
 from cli.backfill import chunks
 from tests.integration.processes import Process, Server, eventually, free_port
+from tests.stores import LONG_ON_POSTGRES
+
+RECORD_STORES = LONG_ON_POSTGRES
 
 pytestmark = pytest.mark.fault
 
@@ -28,8 +31,8 @@ class Backfill(Process):
 
 
 @pytest.fixture
-def server(tmp_path):
-    server = Server(tmp_path, "--port", str(free_port()))  # the same after each start
+def server(tmp_path, environment):
+    server = Server(tmp_path, "--port", str(free_port()), environment=environment)  # the same port after each start
     yield server.start()
     server.discard()
 

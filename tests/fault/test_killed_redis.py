@@ -5,6 +5,9 @@ import redis
 
 from tests.fault.loading import found_once, load, text_of
 from tests.integration.processes import eventually
+from tests.stores import BOTH
+
+RECORD_STORES = BOTH
 
 pytestmark = pytest.mark.long_run
 

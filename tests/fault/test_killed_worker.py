@@ -4,6 +4,9 @@ import pytest
 
 from tests.fault.loading import found_once, load, text_of
 from tests.integration.processes import eventually
+from tests.stores import LONG_ON_POSTGRES
+
+RECORD_STORES = LONG_ON_POSTGRES
 
 MEMORIES = 1_100  # three batches of a backfill
 

@@ -9,6 +9,9 @@ from tests.fault import poisoned_worker
 from tests.fault.loading import progress, text_of
 from tests.fault.topology import Topology
 from tests.integration.processes import Process, eventually, run_command
+from tests.stores import BOTH
+
+RECORD_STORES = BOTH
 
 pytestmark = pytest.mark.long_run
 

@@ -34,11 +34,11 @@ class OnPostgres:
 
 @pytest.fixture(scope="module")
 def on_postgres(
-    tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str], fault_run: FaultRun
+    tmp_path_factory: pytest.TempPathFactory, bounds: dict[str, str], fault_run: FaultRun
 ) -> Iterator[OnPostgres]:
     folder = tmp_path_factory.mktemp("postgres")
     server = PostgresServer(durable=True)
-    here = environment | {ENV_DATABASE_URL: server.own_database()}
+    here = bounds | {ENV_DATABASE_URL: server.own_database()}
     topology, auditor = Topology(folder, here), Auditor(folder / "data", here)
     try:
         topology.start().add_worker()

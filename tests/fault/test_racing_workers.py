@@ -4,6 +4,9 @@ import pytest
 
 from tests.fault.loading import found_once, load, text_of
 from tests.integration.processes import eventually
+from tests.stores import BOTH
+
+RECORD_STORES = BOTH
 
 MEMORIES = 1_500
 

@@ -2,6 +2,9 @@
 
 import signal
 
+from tests.stores import LONG_ON_POSTGRES
+
+RECORD_STORES = LONG_ON_POSTGRES
 FAULT_S = 0.7
 
 

@@ -5,6 +5,9 @@ from sqlalchemy import func, select
 from core.records.tables import State, memories
 from tests.fault.loading import found_once, load, text_of
 from tests.integration.processes import eventually
+from tests.stores import LONG_ON_POSTGRES
+
+RECORD_STORES = LONG_ON_POSTGRES
 
 MEMORIES = 800
 STOPS = 2

@@ -10,9 +10,9 @@ from core.embedding.runtime import Embedder
 from core.records.claims import claim_pending
 from core.records.frozen import Freeze, Phase
 from core.records.tables import Lane, State
-from tests.stores import LONG_ON_POSTGRES
+from tests.stores import BOTH
 
-RECORD_STORES = LONG_ON_POSTGRES
+RECORD_STORES = BOTH
 
 
 class Left(BaseException):

@@ -6,9 +6,9 @@ from core.pipeline import building
 from core.records.counters import set_counter
 from core.records.leases import take_lease
 from core.records.tables import Lane, counters, leases
-from tests.stores import LONG_ON_POSTGRES
+from tests.stores import BOTH
 
-RECORD_STORES = LONG_ON_POSTGRES
+RECORD_STORES = BOTH
 
 LEASE_S = 60
 ATTEMPTS = 5  # the default of [queue] attempts_max

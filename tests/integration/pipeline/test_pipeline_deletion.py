@@ -6,9 +6,9 @@ from core.errors import NotFound
 from core.records.reading import get_memory
 from core.records.tables import Lane
 from core.search.request import SearchRequest
-from tests.stores import LONG_ON_POSTGRES
+from tests.stores import BOTH
 
-RECORD_STORES = LONG_ON_POSTGRES
+RECORD_STORES = BOTH
 
 MODES = ("hybrid", "vector", "text")
 SECRET = "The vault combination is zebra-4417."

@@ -8,9 +8,9 @@ from core.records.failures import discard_failed, find_failed
 from core.records.reading import get_history, get_memory
 from core.records.retries import retry_rows
 from core.records.tables import State
-from tests.stores import LONG_ON_POSTGRES
+from tests.stores import BOTH
 
-RECORD_STORES = LONG_ON_POSTGRES
+RECORD_STORES = BOTH
 
 MODES = ("hybrid", "vector", "text")
 OLD = "Nadia works at the harbour office in Trieste."

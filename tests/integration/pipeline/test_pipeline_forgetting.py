@@ -10,9 +10,9 @@ from core.records import claims
 from core.records.reading import get_history, list_memories
 from core.records.receipts import Kind, get_receipt, list_receipts
 from core.records.tables import Lane, State, deletions, memories
-from tests.stores import IN_FILES, LONG_ON_POSTGRES
+from tests.stores import BOTH, IN_FILES
 
-RECORD_STORES = LONG_ON_POSTGRES
+RECORD_STORES = BOTH
 
 LEASE_S = 30
 

@@ -16,9 +16,9 @@ from core.records.counters import MAINTAINED_AT, read_counter
 from core.records.leases import hold_lease, take_lease
 from core.records.tables import Lane, leases, memories, shards
 from core.shards.sealing import blob_name
-from tests.stores import LONG_ON_POSTGRES
+from tests.stores import BOTH
 
-RECORD_STORES = LONG_ON_POSTGRES
+RECORD_STORES = BOTH
 
 LEASE_S = 60
 QUEUES = (EMBED, EMBED_BULK, INDEX)

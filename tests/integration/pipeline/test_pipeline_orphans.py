@@ -13,9 +13,9 @@ from core.errors import IntegrityError
 from core.pipeline import orphans
 from core.pipeline.orphans import ORPHAN_AGE_S, SWEEP_EVERY_S, CacheSweep, orphan_age_s
 from core.shards.blobs import LocalBlobs
-from tests.stores import LONG_ON_POSTGRES
+from tests.stores import BOTH
 
-RECORD_STORES = LONG_ON_POSTGRES
+RECORD_STORES = BOTH
 
 ROOT = Path(__file__).parents[3]
 

@@ -7,9 +7,9 @@ from core.pipeline import repair
 from core.pipeline.repair import SCRUB_EVERY_S
 from core.shards.blobs import LocalBlobs
 from tests.integration.pipeline.shard_damage import everything, flip, layer, path_of, quarantined, sound, unreadable
-from tests.stores import LONG_ON_POSTGRES
+from tests.stores import BOTH
 
-RECORD_STORES = LONG_ON_POSTGRES
+RECORD_STORES = BOTH
 
 
 @pytest.fixture
