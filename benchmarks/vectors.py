@@ -50,14 +50,13 @@ def measure_vectors(plan: Plan, corpus: Corpus, results: Results, tell: Tell) ->
         tell(f"{memories:,} memories with vectors: loading")
         figures, samples = _fill(server, client, file, memories, about["fingerprint"])
         results.series[f"backfill of {memories} with vectors"] = samples
-        figures += cpu_figures(server, memories)
         file.unlink()
         tell(f"{memories:,} memories with vectors: merging")
         began = time.perf_counter()
         if not server.settle(_MERGE_S, _CALM_S):
             tell("the worker did not come to rest: figures of this size are of a busy server")
         figures.append(Figure("vectors", "merged after", time.perf_counter() - began - _CALM_S, "s", memories))
-        figures += disk_figures(server, memories)
+        figures += [*cpu_figures(server, memories), *disk_figures(server, memories)]
         tell(f"{memories:,} memories with vectors: searching")
         figures += uvloop.run(measure_search(client, corpus.questions, memories, plan))
         return figures + memory_figures(server, memories)

@@ -63,7 +63,8 @@ def plan_compaction(
 
     ``masked`` counts, by shard id, the rows that searches must mask. A shard in quarantine is rewritten first, alone.
     A full tier, or as much of it as the largest shard may hold, is merged (size-tiered compaction, O'Neil et al., "The
-    Log-Structured Merge-Tree", 1996); a shard with many masked rows, or any at all once the purge deadline is
+    Log-Structured Merge-Tree", 1996), shards without a graph only once there are twice as many, while more are on their
+    way: the graph is what takes time. A shard with many masked rows, or any at all once the purge deadline is
     ``overdue``, is rewritten alone, and so is one that another version of the key sealed than ``key_version``, the
     newest. The tail is left to flushes unless it is one of these. Once it is ``quiet``,
     no bulk rows being on their way, shards that are scanned become one as soon as they are together large enough for
@@ -90,10 +91,12 @@ def plan_compaction(
             else:
                 full = True
         worth_it = full and 2 * sum(each.rows for each in merged) >= limits.SHARD_ROWS_MAX
-        if len(merged) > 1 and (worth_it or len(merged) >= limits.TIER_FACTOR):
+        scanned = all(shard.rows <= limits.FLAT_ROWS_MAX for shard in merged)
+        enough = 2 * limits.TIER_FACTOR if scanned and not quiet else limits.TIER_FACTOR
+        if len(merged) > 1 and (worth_it or len(merged) >= enough):
             return Compaction(merged)
-    scanned = [shard for shard in small if shard.rows <= limits.FLAT_ROWS_MAX]
-    rows = sum(shard.rows for shard in scanned)
-    if quiet and len(scanned) > 1 and limits.FLAT_ROWS_MAX < rows <= limits.SHARD_ROWS_MAX:
-        return Compaction(scanned)
+    flat = [shard for shard in small if shard.rows <= limits.FLAT_ROWS_MAX]
+    rows = sum(shard.rows for shard in flat)
+    if quiet and len(flat) > 1 and limits.FLAT_ROWS_MAX < rows <= limits.SHARD_ROWS_MAX:
+        return Compaction(flat)
     return None
