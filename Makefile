@@ -84,8 +84,8 @@ $(VENV)/.dev: $(VENV)/.server
 	@touch $@
 
 # Programs that tests run for real, and the packages they come in. Unpacked, not installed: a package would start its server.
-PROGRAMS := nginx caddy promtool systemd-analyze ip
-PACKAGES := nginx caddy prometheus systemd libsystemd-shared iproute2 libbpf1 libelf1 libmnl0
+PROGRAMS := nginx caddy prometheus promtool pgbouncer systemd-analyze ip
+PACKAGES := nginx caddy prometheus pgbouncer libevent-2.1-7 libc-ares2 systemd libsystemd-shared iproute2 libbpf1 libelf1 libmnl0
 
 $(VENV)/.programs: $(VENV)/.python Makefile
 	@(PATH="$$PATH:/usr/sbin:/sbin"; for program in $(PROGRAMS); do command -v $$program || exit 1; done) >/dev/null \

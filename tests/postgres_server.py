@@ -50,7 +50,7 @@ class PostgresServer:
         data = self.folder / "data"
         data.mkdir(mode=0o700)
         packaged = Packaged(data, cleanup_mode=None)
-        self._user = packaged.system_user  # root may not run it
+        self.user = packaged.system_user  # root may not run it
         if following is None:
             packaged.ensure_pgdata_inited()
         else:
@@ -64,16 +64,16 @@ class PostgresServer:
             out.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
         self._command = [*prefix, str(packaged.bin_path / "postgres"), "-D", str(data)]
         if prefix:  # whoever enters a host is root there, and has to become somebody else inside
-            become = ["setpriv", f"--reuid={self._user}", f"--regid={self._user}", "--clear-groups"]
-            self._command[len(prefix) : len(prefix)] = become if self._user else ["unshare", "--map-user=1000"]
-            self._user = None
+            become = ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups"]
+            self._command[len(prefix) : len(prefix)] = become if self.user else ["unshare", "--map-user=1000"]
+            self.user = None
         self._template = ""
         self.start()
 
     def start(self) -> None:
         """Start it and wait until it answers."""
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(self._command, user=self._user, stdout=log, stderr=log)
+            self.process = subprocess.Popen(self._command, user=self.user, stdout=log, stderr=log)
         self._wait()
 
     def kill(self) -> None:
@@ -98,11 +98,11 @@ class PostgresServer:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _copy(self, other: "PostgresServer", data: Path, programs: Path) -> None:
-        if self._user:
-            shutil.chown(data, self._user, self._user)
+        if self.user:
+            shutil.chown(data, self.user, self.user)
         command = [str(programs / "pg_basebackup"), "-D", str(data), "-R", "-c", "fast"]
         command += ["-h", str(other.folder / "data"), "-U", "postgres"]
-        subprocess.run(command, user=self._user, check=True, timeout=_END_S, capture_output=True)
+        subprocess.run(command, user=self.user, check=True, timeout=_END_S, capture_output=True)
         (data / ".s.PGSQL.5432.lock").unlink()  # of the other's socket
 
     def url(self, database: str = "postgres", user: str = "postgres") -> str:

@@ -39,13 +39,15 @@ _PARAMETERS: Final[dict[str, Any]] = {
 class Connections:
     """A pool of them. Safe from any thread."""
 
-    def __init__(self, url: str, password: str | None, connections_max: int) -> None:
+    def __init__(self, url: str, password: str | None, connections_max: int, *, prepare: bool = True) -> None:
+        """``prepare``: keep statements prepared that are sent often, which a pooler may lose between transactions."""
         secret: dict[str, Any] = {} if password is None else {"password": password}
+        parameters = _PARAMETERS | secret | ({} if prepare else {"prepare_threshold": None})
         kept = min(_POOLED, connections_max)
         # No ping before use: the message that begins a transaction is one, and is sent anew on another connection.
         self._engine = create_engine(
             "postgresql+psycopg://",
-            creator=lambda: psycopg.connect(url, **_PARAMETERS, **secret),
+            creator=lambda: psycopg.connect(url, **parameters),
             pool_size=kept,
             max_overflow=connections_max - kept,
             pool_timeout=_POOL_WAIT_S,

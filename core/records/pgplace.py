@@ -27,11 +27,13 @@ log = structlog.get_logger()
 class PostgresPlace:
     """A PostgreSQL database, and the data directory of this host beside it: see ``Place``."""
 
-    def __init__(self, root: Path, url: str, password: str | None, connections_max: int) -> None:
-        """``url`` has no password; ``connections_max`` is how many a process may open."""
+    def __init__(
+        self, root: Path, url: str, password: str | None, connections_max: int, *, prepare: bool = True
+    ) -> None:
+        """``url`` has no password; ``connections_max`` is how many a process may open: see ``Connections``."""
         self.root = root
         self.where = url
-        self._connections = Connections(url, password, connections_max)
+        self._connections = Connections(url, password, connections_max, prepare=prepare)
 
     def open(
         self, kind: Kind, clock: Clock, company: str = "", on_upgrade: Callable[[Connection], None] = lambda _: None

@@ -136,4 +136,5 @@ def open_place(storage: Storage, environment: Mapping[str, str]) -> Place:
     found = {name: value for name, value in given.items() if value}
     if len(found) > 1:
         raise ConfigurationError(f"{' and '.join(found)}: both give a password of the database; keep one of them")
-    return PostgresPlace(root, url, next(iter(found.values()), None), storage.database_connections)
+    password = next(iter(found.values()), None)
+    return PostgresPlace(root, url, password, storage.database_connections, prepare=storage.database_prepare)

@@ -13,10 +13,10 @@ URL = "postgresql://ostraka@db/records"
 
 
 @pytest.fixture
-def asked(monkeypatch) -> list[tuple[str, str | None, int]]:
+def asked(monkeypatch) -> list[tuple[str, str | None, int, bool]]:
     """What connections are opened with; none is."""
-    found: list[tuple[str, str | None, int]] = []
-    monkeypatch.setattr(pgplace, "Connections", lambda *how: found.append(how))
+    found: list[tuple[str, str | None, int, bool]] = []
+    monkeypatch.setattr(pgplace, "Connections", lambda *how, prepare: found.append((*how, prepare)))
     return found
 
 
@@ -39,8 +39,8 @@ def test_without_an_address_it_is_the_data_directory(tmp_path):
 
 
 def test_an_address_leads_to_postgresql(tmp_path, asked):
-    place = open_place(storage(tmp_path, database_url=URL, database_connections=7), {})
-    assert asked == [(URL, None, 7)]
+    place = open_place(storage(tmp_path, database_url=URL, database_connections=7, database_prepare=False), {})
+    assert asked == [(URL, None, 7, False)]
     assert place.where == URL
 
 
@@ -48,7 +48,7 @@ def test_the_password_comes_from_where_it_is_given(tmp_path, asked, password_fil
     open_place(storage(tmp_path, database_url=URL.replace("ostraka@", "ostraka:of-the-address@")), {})
     open_place(storage(tmp_path, database_url=URL), {"PGPASSWORD": "of the variable"})
     open_place(storage(tmp_path, database_url=URL, database_password_file=password_file), {})
-    assert [(url, password) for url, password, _ in asked] == [
+    assert [(url, password) for url, password, *_ in asked] == [
         (URL, "of-the-address"),
         (URL, "of the variable"),
         (URL, "from the file"),
