@@ -18,6 +18,7 @@ def forgotten_work(records: CompanyRecords, queue: str) -> bool:
         if queue in _LANES:
             return has_pending(connection, _LANES[queue], records.clock())
         if queue == INDEX:
-            embedded = select(memories.c.id).where(memories.c.state == State.EMBEDDED).limit(1)
-            return connection.execute(embedded).first() is not None
+            embedded = select(memories.c.id).where(memories.c.state == State.EMBEDDED)
+            # In the order of the index of embedded rows: SQLite would choose a larger one, and read all of it.
+            return connection.execute(embedded.order_by(memories.c.namespace_id).limit(1)).first() is not None
     return True  # maintenance finds out by itself
