@@ -43,6 +43,9 @@ TARGETS: Final = {
     ("memory", "RSS of all processes"): Target(700, "MB", memories=10_000),
     ("opening", "cold, first search of a fresh server"): Target(1_500, "ms", memories=100_000),
     ("opening", "warm, by a second process"): Target(5, "ms", memories=100_000),
+    ("workers", "two workers ÷ one, per core"): Target(0.9, "", at_least=True),
+    ("vectors", "p99, 1 client"): Target(25, "ms", memories=1_000_000),
+    ("vectors", "RSS of all processes"): Target(4_000, "MB", memories=1_000_000),
     ("backfill", "worker RSS, end ÷ middle"): Target(1.1, "", memories=100_000),
 }
 

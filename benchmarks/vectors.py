@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -59,7 +60,8 @@ def measure_vectors(plan: Plan, corpus: Corpus, results: Results, tell: Tell) ->
         figures += [*cpu_figures(server, memories), *disk_figures(server, memories)]
         tell(f"{memories:,} memories with vectors: searching")
         figures += uvloop.run(measure_search(client, corpus.questions, memories, plan))
-        return figures + memory_figures(server, memories)
+        figures += memory_figures(server, memories)
+        return [replace(figure, part="vectors") for figure in figures]
 
 
 def _fill(
