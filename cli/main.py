@@ -19,6 +19,7 @@ from core.errors import OstrakaError
 
 if TYPE_CHECKING:
     from api.roles import Role
+    from core.settings import Settings
 
 app = typer.Typer(name="ostraka", help="Self-hosted, encrypted memory for AI agents.", no_args_is_help=True)
 app.add_typer(companies.app, name="companies")
@@ -47,9 +48,9 @@ def serve(
     port: Port = None,
 ) -> None:
     """Run everything: the API, one worker, a private Redis."""
+    secrets = take_secrets()  # first: a process that begins anew would load everything twice
     from cli.serving import run_embedded  # noqa: PLC0415 - other commands need no web server
 
-    secrets = take_secrets()
     settings = settings_of(config, data, host=host, port=port)
     models.prepare(settings)
     run_embedded(settings, secrets)
@@ -64,9 +65,10 @@ def api(
     search: Annotated[bool, typer.Option("--search/--no-search", help="Serve searches, too.")] = True,
 ) -> None:
     """Run the API; workers and Redis run elsewhere."""
+    secrets = take_secrets()
     from api.roles import Role  # noqa: PLC0415 - other commands need no web server
 
-    _run_api(config, data, host, port, Role.ALL if search else Role.NO_SEARCH)
+    _run_api(settings_of(config, data, host=host, port=port), secrets, Role.ALL if search else Role.NO_SEARCH)
 
 
 @app.command()
@@ -77,16 +79,15 @@ def query(
     port: Port = None,
 ) -> None:
     """Run the query service: searches, health and metrics alone."""
+    secrets = take_secrets()
     from api.roles import Role  # noqa: PLC0415 - other commands need no web server
 
-    _run_api(config, data, host, port, Role.QUERY)
+    _run_api(settings_of(config, data, host=host, port=port), secrets, Role.QUERY)
 
 
-def _run_api(config: Path | None, data: Path | None, host: str | None, port: int | None, role: "Role") -> None:
+def _run_api(settings: "Settings", secrets: dict[str, str], role: "Role") -> None:
     from cli.serving import run_api  # noqa: PLC0415 - other commands need no web server
 
-    secrets = take_secrets()
-    settings = settings_of(config, data, host=host, port=port)
     models.prepare(settings)
     run_api(settings, secrets, role)
 
@@ -100,22 +101,23 @@ def worker(
 ) -> None:
     """Run a worker process."""
     from core.pipeline.doorbell import QUEUES  # noqa: PLC0415
-    from workers.worker import run_worker  # noqa: PLC0415
 
     names = queues.split(",")
     if unknown := set(names) - set(QUEUES):
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: choose from {', '.join(QUEUES)}")
     _yield_to_others(nice)
     secrets = take_secrets()  # from here on, our niceness is out of our reach
+    from workers.worker import run_worker  # noqa: PLC0415 - other commands need no queue
+
     run_worker(settings_of(config, data), names, {**os.environ, **secrets})
 
 
 @app.command()
 def scheduler(config: Config = None, data: Data = None) -> None:
     """Ring for forgotten work of every company; the workers do it."""
+    secrets = take_secrets()
     from workers.scheduler import run_scheduler  # noqa: PLC0415 - other commands need no queue
 
-    secrets = take_secrets()
     run_scheduler(settings_of(config, data), {**os.environ, **secrets})
 
 
@@ -127,10 +129,10 @@ def flower(
     port: Port = None,
 ) -> None:
     """Show Celery's tasks on a page, read-only; by default on 127.0.0.1:5555."""
+    take_secrets()
     from api.addresses import is_loopback  # noqa: PLC0415 - other commands need no web server
     from workers.flower import run_flower  # noqa: PLC0415
 
-    take_secrets()
     settings = settings_of(config, data, "flower", host=host, port=port)
     run_flower(settings, loopback=is_loopback(settings.flower.host))
 
