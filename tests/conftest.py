@@ -2,7 +2,9 @@
 
 import os
 import random
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -113,8 +115,47 @@ def shared_database_url(record_store: str, request: pytest.FixtureRequest) -> It
 
 
 @pytest.fixture
-def server_settings(tmp_path: Path, database_url: str) -> Settings:
+def bare_settings(tmp_path: Path, database_url: str) -> Settings:
+    """The settings of a store that is yet to be made."""
     return load_settings(None, {"storage": {"path": str(tmp_path / "data"), "database_url": database_url}})
+
+
+@pytest.fixture
+def server_settings(bare_settings: Settings) -> Settings:
+    return bare_settings
+
+
+@pytest.fixture(scope="session")
+def original(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Callable[[str], Settings]:
+    """Return the settings of a store of one company, made once on each kind: to copy it takes less than to make one."""
+
+    @cache
+    def make(record_store: str) -> Settings:
+        folder = tmp_path_factory.mktemp("original")
+        url = request.getfixturevalue("postgres").new_database() if record_store == "postgres" else ""
+        settings = load_settings(None, {"storage": {"path": str(folder / "data"), "database_url": url}})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+            made = open_control(settings, clock=lambda: 1_700_000_000_000_000)  # when clocks of tests begin
+            made.records(made.companies()[0].id)
+            made.close()
+        return settings
+
+    return make
+
+
+@pytest.fixture
+def copied_settings(
+    original: Callable[[str], Settings], record_store: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Settings]:
+    """The settings of a store of one company, and its master key where this test looks for it."""
+    made = original(record_store).storage
+    shutil.copytree(made.path.parent, tmp_path, dirs_exist_ok=True)
+    server = request.getfixturevalue("postgres") if made.database_url else None
+    url = server.new_database(of=made.database_url) if server else ""
+    yield load_settings(None, {"storage": {"path": str(tmp_path / "data"), "database_url": url}})
+    if server:
+        server.drop(url)
 
 
 @pytest.fixture

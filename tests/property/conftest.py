@@ -1,4 +1,4 @@
-"""Stores for machines: each example gets a copy of one that was made before, because making one takes longer."""
+"""Stores for machines: each example gets one of its own."""
 
 import itertools
 import shutil
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from core.records.control import open_control
 from core.settings import Settings, load_settings
 from tests.postgres_server import PostgresServer
 
@@ -16,12 +15,9 @@ LendStore = Callable[[], AbstractContextManager[Settings]]
 
 
 @pytest.fixture
-def lend_store(server_settings: Settings, tmp_path: Path, request: pytest.FixtureRequest) -> LendStore:
+def lend_store(copied_settings: Settings, tmp_path: Path, request: pytest.FixtureRequest) -> LendStore:
     """Lend a store of one company, of a kind that the test's module chooses, for as long as a block runs."""
-    made = open_control(server_settings)
-    made.records(made.companies()[0].id)
-    made.close()
-    template = server_settings.storage
+    template = copied_settings.storage
     server: PostgresServer | None = request.getfixturevalue("postgres") if template.database_url else None
     numbers = itertools.count()
 

@@ -168,6 +168,12 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
+def server_settings(copied_settings: Settings) -> Settings:
+    """Those of a store that is made already."""
+    return copied_settings
+
+
+@pytest.fixture
 def share_model(embedder: Embedder) -> Iterator[None]:
     """Give every runtime of a test the session's model: opening it takes longer than most tests.
 

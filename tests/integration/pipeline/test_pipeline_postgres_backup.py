@@ -21,6 +21,12 @@ from tests.integration.pipeline.notes import NOTES, QUERIES, answers
 
 
 @pytest.fixture
+def server_settings(bare_settings):
+    """The store comes from elsewhere."""
+    return bare_settings
+
+
+@pytest.fixture
 def postgres_settings(tmp_path, postgres_url):
     """The data directory of the other tests, its record store in PostgreSQL."""
     return settings_for(tmp_path, postgres_url)

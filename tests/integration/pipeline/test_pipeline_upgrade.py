@@ -32,6 +32,12 @@ HEAD = schema.HEADS["company"]
 
 
 @pytest.fixture
+def server_settings(bare_settings):
+    """The store comes from elsewhere."""
+    return bare_settings
+
+
+@pytest.fixture
 def old(tmp_path, monkeypatch, embedder) -> Settings:
     """The old data directory, as this machine's model would have embedded it: another export has another hash."""
     monkeypatch.setenv("OSTRAKA_ENCRYPTION_KEY", KEY)

@@ -36,6 +36,12 @@ NEXT = base64.b64encode(bytes(range(1, 33))).decode()
 
 
 @pytest.fixture
+def server_settings(bare_settings):
+    """The store comes from elsewhere."""
+    return bare_settings
+
+
+@pytest.fixture
 def old(tmp_path, monkeypatch, embedder, clock) -> Settings:
     """The old data directory, as this machine's model would have embedded it: another export has another hash."""
     clock.advance(FIVE_YEARS_S)  # what the data tells of lies in the past

@@ -145,6 +145,12 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
+def server_settings(copied_settings: Settings) -> Settings:
+    """Those of a store that is made already."""
+    return copied_settings
+
+
+@pytest.fixture
 def open_store(server_settings: Settings, clock: ManualClock) -> Iterator[Callable[[], ControlStore]]:
     """Open the store once more, as another process would: own connections, own caches."""
     opened: list[ControlStore] = []
