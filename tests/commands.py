@@ -22,15 +22,18 @@ class Ran(NamedTuple):
     said: str
 
 
-def run_here(folder: Path, *arguments: str, given: str = "", environment: dict[str, str] | None = None) -> Ran:
-    """Run a command with the folder's keys."""
+def run_here(
+    folder: Path, *arguments: str, given: str = "", data: bool = True, environment: dict[str, str] | None = None
+) -> Ran:
+    """Run a command in the folder, with its keys, on its data unless told not to name them."""
+    named = ["--data", str(folder / "data")] if data else []
     out, said = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(said):
         keep_private(patch, folder)
-        for name, value in (environment or {}).items():
+        for name, value in {"COLUMNS": "250", **(environment or {})}.items():
             patch.setenv(name, value)
         patch.chdir(folder)
-        patch.setattr(sys, "argv", ["ostraka", *arguments, "--data", str(folder / "data")])
+        patch.setattr(sys, "argv", ["ostraka", *arguments, *named])
         patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode())))
         with pytest.raises(SystemExit) as ended:
             main()

@@ -9,13 +9,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import httpx
 import psutil
+
+from core.pipeline.doorbell import MAINTAIN
+from workers.app import create_celery, publisher
 
 ROOT = Path(__file__).parents[2]
 START_S = 60.0
@@ -152,6 +156,12 @@ class Server(Process):
     def socket(self) -> Path:
         words = self.redis.cmdline()
         return Path(next(word for word in words if word.endswith(".sock") or "unixsocket:" in word).split(":")[-1])
+
+    @contextmanager
+    def maintenance_of(self, company: str) -> Iterator[Callable[[], None]]:
+        """Yield what lets the worker do a round of maintenance now; its next one may be ten seconds away."""
+        with create_celery(f"redis+socket://{self.socket}") as app:
+            yield partial(publisher(app), MAINTAIN, company)
 
     def _child(self, word: str) -> psutil.Process | None:
         """The child whose command line holds the word, once it is no longer the leash before its exec."""

@@ -10,8 +10,8 @@ from cli.private_redis import start_private_redis
 from cli.supervisor import Supervisor
 from core import runtime as composition
 from core.embedding.runtime import Embedder
+from tests.commands import keep_private
 from tests.conftest import SEED
-from tests.security.commands import keep_private
 from tests.security.inprocess import InProcess
 from tests.security.tenants import COMPANIES, Caller, World
 

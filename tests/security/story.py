@@ -13,9 +13,8 @@ import httpx
 import psutil
 import redis
 
-from core.pipeline.doorbell import MAINTAIN
+from tests.commands import Ran, run_here
 from tests.integration.processes import Server, cache_leftovers, cache_mark, eventually
-from tests.security.commands import Ran, run_here
 from tests.security.marks import Marks
 from tests.security.needles import Needles
 from tests.security.planting import Planter
@@ -29,7 +28,6 @@ from tests.security.surroundings import (
     redis_keys,
     redis_state,
 )
-from workers.app import create_celery, publisher
 
 
 class Story:
@@ -189,15 +187,9 @@ class Story:
         before = generation()
         deletion = planter.delete()
         company = planter.client.get("/v1/whoami").json()["company"]
-        celery = create_celery(f"redis+socket://{self.server.socket}")
-        ring = publisher(celery)
 
-        def compacted() -> bool:
-            ring(MAINTAIN, company)  # now, not at the next round
-            return generation() > before
-
-        eventually(compacted, every_s=0.2)
-        celery.close()
+        with self.server.maintenance_of(company) as maintain:
+            eventually(lambda: maintain() or generation() > before, every_s=0.2)
         self.command("verify-deleted", deletion, "--company", self.company, status={0, 1})
 
     # --- tools ------------------------------------------------------------------------------------------

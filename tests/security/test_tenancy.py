@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 
 from core.settings import ENV_DATABASE_URL
+from tests.commands import run_here
 from tests.integration.processes import Server, eventually
-from tests.security.commands import run_here
 from tests.security.intruder import FORMS, Intruder
 from tests.security.tenants import COMPANIES, World
 from tests.stores import BOTH

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.commands import run_here
 from tests.integration.processes import Server
-from tests.integration.server.commanding import run_here
 
 
 class Ran(NamedTuple):
@@ -17,14 +17,12 @@ class Ran(NamedTuple):
 
 
 @pytest.fixture
-def ostraka(server: Server, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+def ostraka(server: Server) -> Callable[..., Ran]:
     """Run a command with the server's keys; return what it wrote and what it said. ``data=False`` names no data."""
 
     def run(*arguments: str, status: int = 0, given: str = "", data: bool = True, **environment: str) -> Ran:
-        named = ["--data", str(server.data)] if data else []
-        ended = run_here(server.folder, *arguments, *named, given=given, **environment)
-        out, said = capfd.readouterr()
-        assert ended == status, said
-        return Ran(out, said)
+        done = run_here(server.folder, *arguments, given=given, data=data, environment=environment)
+        assert done.status == status, done.said
+        return Ran(done.out, done.said)
 
     return run

@@ -9,7 +9,8 @@ import pytest
 
 from core.records.control import open_control
 from core.settings import load_settings
-from tests.integration.processes import eventually, run_command
+from tests.commands import run_here
+from tests.integration.processes import eventually
 
 CANARY = "wombat"
 
@@ -26,7 +27,7 @@ def server(server_folder, environment):
 
 @pytest.fixture
 def key(server, environment) -> dict[str, str]:
-    status, printed, said = run_command(
+    status, printed, said = run_here(
         server.folder, "keys", "create", "--scope", "read,write,admin", environment=environment
     )
     assert status == 0, said
@@ -86,11 +87,9 @@ def test_it_says_who_did_what_and_outlives_a_kill(server, environment, key):
 
     assert client.delete(f"/v1/namespaces/{CANARY}", headers=key).status_code == 204
     server.end(signal.SIGKILL)
-    status, printed, said = run_command(server.folder, "audit", "verify", environment=environment)
+    status, printed, said = run_here(server.folder, "audit", "verify", environment=environment)
     assert (status, printed.split(":")[0]) == (0, "whole"), said
-    status, printed, _ = run_command(
-        server.folder, "audit", "list", "--json", "--limit", "500", environment=environment
-    )
+    status, printed, _ = run_here(server.folder, "audit", "list", "--json", "--limit", "500", environment=environment)
     assert status == 0
     lines = [orjson.loads(line) for line in printed.splitlines()]
     assert [(line["action"], line["result"]) for line in lines[:2]] == [
@@ -106,7 +105,7 @@ def test_only_the_operator_reads_it_in_pages(server, environment, key):
     control = open_control(load_settings(None, {"storage": {"path": server.data}}), environment)
     other = control.create_company("other").id
     control.close()
-    status, stranger, said = run_command(
+    status, stranger, said = run_here(
         server.folder, "keys", "create", "--company", "other", "--scope", "read,write,admin", environment=environment
     )
     assert status == 0, said

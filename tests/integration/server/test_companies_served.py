@@ -1,16 +1,14 @@
 """The life of companies on a running server: suspended, bounded and deleted while API and worker have them open."""
 
-import io
 import signal
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.integration.processes import Process, Server, cache_mark, eventually, run_command
-from tests.integration.server.commanding import run_here
+from tests.commands import run_here
+from tests.integration.processes import Process, Server, cache_mark, eventually
 from tests.integration.server.lone_api import LoneApi
 
 MEMORY = {"namespace": "notes", "content": "The harbour opens at nine."}
@@ -24,9 +22,9 @@ class Served:
         self.operator = self.key("default", "read,write,admin")
 
     def command(self, *words: str) -> str:
-        with redirect_stdout(io.StringIO()) as out:
-            assert run_here(self.server.folder, *words, "--data", str(self.server.data)) == 0
-        return out.getvalue().rstrip("\n").rpartition("\n")[2]
+        done = run_here(self.server.folder, *words)
+        assert done.status == 0, done.said
+        return done.out.rstrip("\n").rpartition("\n")[2]
 
     def key(self, company: str, scope: str = "read,write") -> str:
         return self.command("keys", "create", "--company", company, "--scope", scope)
@@ -94,15 +92,15 @@ def test_a_deletion_by_command_reaches_the_server(served):
     assert eventually(lambda: not served.folder(company).exists())
     again, _ = served.company("lighthouse")
     assert again != company
-    assert run_command(served.server.folder, "companies", "list")[1].count("lighthouse") == 1
+    assert run_here(served.server.folder, "companies", "list")[1].count("lighthouse") == 1
 
 
 def test_a_deletion_by_command_asks_first(served):
     _, key = served.company("pier")
-    status, _, _ = run_command(served.server.folder, "companies", "delete", "pier")  # nobody answers
+    status, _, _ = run_here(served.server.folder, "companies", "delete", "pier")  # nobody answers
     assert status == 1
     assert served.code(key) == "ok"
-    status, _, said = run_command(served.server.folder, "companies", "delete", "default", "--yes")
+    status, _, said = run_here(served.server.folder, "companies", "delete", "default", "--yes")
     assert status == 2
     assert "the default company cannot be deleted" in said
 

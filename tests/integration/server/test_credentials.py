@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from tests.integration.processes import Server, eventually, run_command
+from tests.commands import run_here
+from tests.integration.processes import Server, eventually
 from tests.integration.server.guarded_routes import OF_ONE_NAMESPACE, OF_THE_SERVER, ROUTES
 
 OWN, OTHER = "team-a", "secret-b"
@@ -21,9 +22,12 @@ class Guarded:
         self.admin = self.key("--scope", "read,write,admin")
 
     def key(self, *flags: str) -> str:
-        status, out, err = run_command(self.server.folder, "keys", "create", *flags)
+        """Make a key, and wait until the server knows it."""
+        status, out, err = run_here(self.server.folder, "keys", "create", *flags)
         assert status == 0, err
-        return next(line for line in out.splitlines() if line.startswith("ostraka_"))
+        key = next(line for line in out.splitlines() if line.startswith("ostraka_"))
+        eventually(lambda: self.call(key, "GET", "/v1/whoami").status_code == 200)
+        return key
 
     def call(self, key: str | None, method: str, path: str, **more) -> httpx.Response:
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
@@ -216,9 +220,9 @@ def test_a_key_with_one_character_changed_is_refused(guarded, keys):
 def test_a_revoked_key_stops_working(guarded):
     key = guarded.key("--scope", "read")
     key_id = guarded.call(key, "GET", "/v1/whoami").json()["key_id"]
-    assert run_command(guarded.server.folder, "keys", "revoke", key_id)[0] == 0
+    assert run_here(guarded.server.folder, "keys", "revoke", key_id)[0] == 0
     eventually(lambda: guarded.call(key, "GET", "/v1/whoami").status_code == 401, within_s=5)
-    status, _, err = run_command(guarded.server.folder, "keys", "revoke", key_id)
+    status, _, err = run_here(guarded.server.folder, "keys", "revoke", key_id)
     assert (status, "revoked already" in err) == (2, True)
 
 
@@ -229,11 +233,11 @@ def test_an_expired_key_is_refused(guarded):
 
 
 def test_the_command_prints_the_key_alone_on_its_line_and_lists_no_secret(guarded):
-    status, out, _ = run_command(guarded.server.folder, "keys", "create", "--expires", "90d")
+    status, out, _ = run_here(guarded.server.folder, "keys", "create", "--expires", "90d")
     assert (status, len(out.splitlines())) == (0, 1)
     assert out.strip().startswith("ostraka_key_")
     secret = out.strip().partition(".")[2]
-    status, listed, _ = run_command(guarded.server.folder, "keys", "list")
+    status, listed, _ = run_here(guarded.server.folder, "keys", "list")
     assert status == 0
     assert secret not in listed
     assert out.strip().removeprefix("ostraka_").partition(".")[0] in listed
@@ -243,13 +247,13 @@ def test_the_command_prints_the_key_alone_on_its_line_and_lists_no_secret(guarde
     "flags", [("--scope", "root"), ("--scope", ""), ("--company", "nobody"), ("--expires", "soon"), ("--expires", "0d")]
 )
 def test_an_impossible_key_is_refused(guarded, flags):
-    status, out, err = run_command(guarded.server.folder, "keys", "create", *flags)
+    status, out, err = run_here(guarded.server.folder, "keys", "create", *flags)
     assert (status, out) == (2, "")
     assert err.startswith("ostraka: ")
 
 
 def test_companies_are_apart(guarded):
-    assert run_command(guarded.server.folder, "companies", "create", "rival")[0] == 0
+    assert run_here(guarded.server.folder, "companies", "create", "rival")[0] == 0
     key = guarded.key("--company", "rival", "--scope", "read,write,admin")
     assert guarded.call(key, "GET", "/v1/namespaces").json() == {"namespaces": []}
     assert guarded.call(key, "GET", f"/v1/memory?namespace={OWN}").status_code == 404

@@ -6,8 +6,9 @@ import sqlite3
 import pytest
 from ostraka import AsyncOstraka, NotFound, Ostraka
 
+from tests.commands import run_here
 from tests.fault.topology import Topology
-from tests.integration.processes import eventually, run_command
+from tests.integration.processes import eventually
 
 NAMES = ("first", "second", "third", "fourth", "fifth")
 
@@ -119,7 +120,7 @@ def test_the_client_lists_retries_and_discards(damaged):
 
 def test_the_command_line_lists_retries_and_discards(damaged):
     def ostraka(*arguments: str) -> tuple[int, str, str]:
-        return run_command(damaged.folder, "failures", *arguments)
+        return run_here(damaged.folder, "failures", *arguments)
 
     status, out, err = ostraka("list")
     assert status == 0, err

@@ -14,7 +14,8 @@ import pytest
 from core.records.apikeys import create_key
 from core.records.control import open_control
 from core.settings import load_settings
-from tests.integration.processes import Server, eventually, run_command
+from tests.commands import run_here
+from tests.integration.processes import Server, eventually
 
 WRITERS = 8
 JSON = {"content-type": "application/json"}
@@ -109,7 +110,7 @@ def test_a_copy_made_under_load_holds_every_acknowledged_write(server_folder, en
     assert sorted(listed(server.client)) == sorted(writers.acknowledged)
     server.stop()
 
-    status, _, said = run_command(copied, "unfreeze", environment=environment)
+    status, _, said = run_here(copied, "unfreeze", environment=environment)
     assert status == 0, said
     other = Server(copied, environment=environment)
     try:
@@ -127,7 +128,7 @@ def test_a_freeze_survives_a_restart_and_the_worker_idles_quietly(server_folder,
     server = server_folder(environment=environment).start()
     add = {"namespace": "load", "id": "first", "content": "The word is firstx."}
     assert server.client.post("/v1/memory", params={"wait": True}, json=add).status_code == 201
-    status, said, _ = run_command(server.folder, "freeze", environment=environment)
+    status, said, _ = run_here(server.folder, "freeze", environment=environment)
     assert status == 0
     assert str(server.data) in said
     server.stop()
@@ -143,7 +144,7 @@ def test_a_freeze_survives_a_restart_and_the_worker_idles_quietly(server_folder,
     assert server.client.post("/v1/memory", json=add | {"id": "late"}).status_code == 503
     assert [line for line in server.log.read_text().splitlines() if '"level": "error"' in line] == []
 
-    status, _, _ = run_command(server.folder, "unfreeze", environment=environment)
+    status, _, _ = run_here(server.folder, "unfreeze", environment=environment)
     assert status == 0
     second = add | {"id": "second", "content": "The word is secondx."}
     assert server.client.post("/v1/memory", params={"wait": True}, json=second).status_code == 201

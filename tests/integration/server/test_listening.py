@@ -1,10 +1,10 @@
 """Listening to the world with a key; requiring keys on loopback."""
 
-from tests.integration.processes import run_command
+from tests.commands import run_here
 
 
 def test_with_a_key_the_server_listens_to_the_world_and_lets_nobody_in_without(server_folder, tmp_path):
-    status, key, err = run_command(tmp_path, "keys", "create", "--scope", "read,write")
+    status, key, err = run_here(tmp_path, "keys", "create", "--scope", "read,write")
     assert status == 0, err
     server = server_folder("--host", "0.0.0.0").start()
     assert server.client.get("/v1/whoami").status_code == 401
@@ -13,7 +13,7 @@ def test_with_a_key_the_server_listens_to_the_world_and_lets_nobody_in_without(s
 
 
 def test_keys_can_be_required_on_loopback_and_have_rates_and_pages_of_a_named_origin_may_call(server_folder, tmp_path):
-    status, key, err = run_command(tmp_path, "keys", "create", "--scope", "read", "--requests-per-s", "2")
+    status, key, err = run_here(tmp_path, "keys", "create", "--scope", "read", "--requests-per-s", "2")
     assert status == 0, err
     origin = "https://app.example"
     named = {"OSTRAKA_AUTH__REQUIRE_KEY": "true", "OSTRAKA_AUTH__CORS_ORIGINS": f'["{origin}"]'}

@@ -6,7 +6,8 @@ import shutil
 
 import pytest
 
-from tests.integration.processes import Process, run_command
+from tests.commands import run_here
+from tests.integration.processes import Process
 
 
 def refused(tmp_path, *flags, **environment):
@@ -48,7 +49,7 @@ def test_a_cache_on_disk_is_refused(tmp_path):
 
 
 def test_a_lost_master_key_is_refused_and_no_new_one_made(tmp_path):
-    assert run_command(tmp_path, "keys", "list")[0] == 0  # makes the store and its key
+    assert run_here(tmp_path, "keys", "list")[0] == 0  # makes the store and its key
     shutil.rmtree(tmp_path / "config")
     says = refused(tmp_path)
     assert "no key was found" in says
@@ -58,7 +59,7 @@ def test_a_lost_master_key_is_refused_and_no_new_one_made(tmp_path):
 
 def test_another_master_key_is_refused(tmp_path):
     keys = [base64.b64encode(os.urandom(32)).decode() for _ in range(2)]
-    assert run_command(tmp_path, "keys", "list", environment={"OSTRAKA_ENCRYPTION_KEY": keys[0]})[0] == 0
+    assert run_here(tmp_path, "keys", "list", environment={"OSTRAKA_ENCRYPTION_KEY": keys[0]})[0] == 0
     assert "configure the right key" in refused(tmp_path, OSTRAKA_ENCRYPTION_KEY=keys[1])
 
 

@@ -6,7 +6,7 @@ import signal
 import httpx
 import pytest
 
-from tests.integration.processes import eventually
+from tests.integration.processes import Server, eventually
 from tests.integration.server.lone_api import LoneApi
 
 
@@ -40,13 +40,14 @@ def test_a_backlog_pending_at_the_stop_is_indexed_after_the_next_start(server_fo
     server.stop()
 
 
-def test_a_second_server_on_the_same_data_is_refused(server_folder):
-    first = server_folder().start()
-    second = server_folder()
-    assert second.spawn().wait() == 2
+def test_a_second_server_on_the_same_data_is_refused(server):
+    second = Server(server.folder)
+    try:
+        assert second.spawn().wait() == 2
+    finally:
+        second.discard()
     assert "another server runs" in second.log.read_text()
-    assert first.client.get("/health/ready").status_code == 200
-    first.stop()
+    assert server.client.get("/health/ready").status_code == 200
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
