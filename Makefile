@@ -20,9 +20,10 @@ serve: $(VENV)/.server ## run the server on 127.0.0.1:3300 (ARGS="--port 4000 --
 demo: $(VENV)/.server ## load a small conversation, search it, show answers and times
 	$(BIN)/ostraka demo $(ARGS)
 
+# In the order of their folders: files with few tests are the long ones, and the last must not be one of them.
 test: $(VENV)/.dev $(VENV)/.programs ## run every test, two files at a time
 	$(BIN)/ostraka models fetch
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 fault: $(VENV)/.dev $(VENV)/.programs ## break everything for half an hour; writes fault-report.json (ARGS="--help" lists lengths)
 	$(BIN)/ostraka models fetch

@@ -1,12 +1,10 @@
 """Requests made from the contract, valid and invalid: the server answers as the contract says, and never fails."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis.errors import Unsatisfiable
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
@@ -41,11 +39,19 @@ def conformance(operation: Any, mode: GenerationMode, key: str, examples: int) -
     return check
 
 
+def can_be_wrong(operation: Any) -> bool:
+    """Whether there are invalid requests: any text at all is the name of something in a path."""
+    schemas = [parameter.definition["schema"] for parameter in operation.iter_parameters()]
+    return bool(operation.body) or any(schema.keys() - {"type", "title"} for schema in schemas)
+
+
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 def test_every_answer_is_in_the_contract(server, contract, subtests, mode, record_store):
     key, examples = server.client.headers["x-api-key"], EXAMPLES[record_store]
     for result in contract.get_all_operations():
         operation = result.ok()
-        with subtests.test(operation=operation.label), suppress(Unsatisfiable):  # some have nothing to get wrong
+        if mode is GenerationMode.NEGATIVE and not can_be_wrong(operation):
+            continue
+        with subtests.test(operation=operation.label):
             conformance(operation, mode, key, examples)()
         server.client.post("/admin/unfreeze", json={})  # one of them freezes the server

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Plan:
     """The length of each part."""
 
-    kill_cycles: int = 6  # each part and all of them, once at least
+    kill_cycles: int = 4  # each part and all of them, once
     pause_s: float = 2.0  # how long Redis stands still
     load_s: float = 10.0
     restarts: int = 1
