@@ -91,9 +91,7 @@ class Storage(Section):
     database_password_file: Path | None = Field(None, description="file with that user's password, mode 0600")
     database_connections: int = Field(40, ge=4, le=1_000, description="connections a process may open to PostgreSQL")
     database_prepare: bool = Field(True, description="prepare statements there; not through a pooler that loses them")
-    purge_s: float = Field(
-        3_600.0, ge=1, le=2_592_000, description="deleted memories leave the index files within this"
-    )
+    purge_s: float = Field(3_600.0, ge=1, le=2_592_000, description="deleted memories leave index files within this")
     free_bytes_min: int = Field(256 * 2**20, ge=0, description="free disk below which the server is not ready")
     blobs_url: BlobsUrl = Field("", description="object store for index files; empty: they lie in the data directory")
     blobs_options: BlobOptions = Field(BlobOptions(), description="how to reach it; nothing secret")
