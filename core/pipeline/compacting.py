@@ -51,10 +51,12 @@ class Compactor:
         namespace = self._records.namespace_by_id(namespace_id)
         if self._next_compaction(namespace) is None:
             return False
-        name = f"compact-{namespace_id}"
         changed = False
-        with hold_lease(self._records.database, name, self._records.clock, _LEASE_S) as held:
-            while held and not self._stopping() and (plan := self._next_compaction(namespace)):
+        while not self._stopping():
+            with hold_lease(self._records.database, f"compact-{namespace_id}", self._records.clock, _LEASE_S) as held:
+                plan = self._next_compaction(namespace) if held else None
+                if plan is None:
+                    break
                 self._rewrite(namespace, plan.shards)
                 changed = True
         return changed

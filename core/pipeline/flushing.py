@@ -13,7 +13,7 @@ from core.pipeline.publishing import Publisher
 from core.pipeline.suspects import IN_COMPANY, Suspects
 from core.records.backlog import origin_of
 from core.records.company import CompanyRecords, Namespace
-from core.records.leases import Held, hold_lease
+from core.records.leases import Held, hold_lease, refuse_lost
 from core.records.members import members_of
 from core.records.ranges import HeldRange, hold_range
 from core.records.shardlist import ShardRecord, commit_flush, fail_rows, live_shards, namespace_state
@@ -67,9 +67,10 @@ class Flusher:
                 return self._flush_claimed(namespace, plan, fresh, bulk, tail)
 
     def _tail(self, namespace_id: int, plan: Flush) -> AbstractContextManager[Held | None]:
-        name = f"flush-{namespace_id}"
-        tries = _tries(namespace_id, plan) if plan is Flush.TAIL else ""  # else the claim of its bulk rows is counted
-        return hold_lease(self._records.database, name, self._records.clock, self._lease_s, tries)
+        name, tries = f"flush-{namespace_id}", _tries(namespace_id, plan)
+        # With bulk rows, it is the claim of these that is counted.
+        counted = {"tries": tries} if plan is Flush.TAIL else {"shortened_by": tries}
+        return hold_lease(self._records.database, name, self._records.clock, self._lease_s, **counted)
 
     def _bulk(self, namespace_id: int, plan: Flush) -> AbstractContextManager[HeldRange | None]:
         return hold_range(
@@ -112,7 +113,7 @@ class Flusher:
         suspects = Suspects(self._records.database, _tries(namespace.id, plan), counted.deaths)
         with suspects.trial(fresh) as tried:
             if suspects.deaths_alone >= self._deaths_max:
-                self._give_up(namespace, tried[0])
+                self._give_up(namespace, tried[0], held)
             else:
                 self._index(namespace, tried, kept, held, replaced)
         if suspects.cleared:
@@ -145,10 +146,12 @@ class Flusher:
             lane, accepted_at = origin_of(connection, fresh[0])
         self._observer.indexed(lane, len(built.indexed), (self._records.clock() - accepted_at) / 1e6)
 
-    def _give_up(self, namespace: Namespace, row: int) -> None:
-        """End a row that kills its worker whenever it is flushed."""
+    def _give_up(self, namespace: Namespace, row: int, held: Sequence[Held]) -> None:
+        """End a row that kills its worker whenever it is flushed. Raises ``StaleGeneration`` when a lease was lost."""
         log.error("rows_refused", reason=UNINDEXABLE, rows=1, namespace=namespace.public_id)
         with self._records.database.write(finishing=True) as connection:
+            for lease in held:
+                refuse_lost(connection, lease)
             fail_rows(connection, [row], UNINDEXABLE, self._records.clock())
         self._observer.failed(UNINDEXABLE, 1)
 

@@ -30,11 +30,10 @@ def plan_flush(waiting: Waiting, bulk_waited_s: float) -> list[Flush]:
     worth building: rewriting the tail for each of their batches would cost more than embedding them.
     """
     plans = [Flush.TAIL] if waiting.interactive else []
-    if waiting.bulk >= limits.BULK_SHARD_ROWS:
-        return [*plans, Flush.SHARD]
-    if waiting.bulk and (bulk_waited_s >= BULK_WAIT_S or not waiting.bulk_coming):
-        return [*plans, Flush.SHARD] if waiting.bulk >= limits.TAIL_ROWS_MAX else [Flush.ALL]
-    return plans
+    due = waiting.bulk and (bulk_waited_s >= BULK_WAIT_S or not waiting.bulk_coming)
+    if due and waiting.bulk_first < limits.TAIL_ROWS_MAX:  # those that claims left behind, even if others fill a shard
+        return [Flush.ALL]
+    return [*plans, Flush.SHARD] if due or waiting.bulk >= limits.BULK_SHARD_ROWS else plans
 
 
 def tier_of(rows: int) -> int:

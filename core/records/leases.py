@@ -18,6 +18,7 @@ from core.records.engine import Database
 from core.records.tables import leases
 
 _RENEWALS: Final = 3  # in the time of a lease
+_LEASE_S_MIN: Final = 10.0
 _HELD_US_MAX: Final = 1_800_000_000  # no shard takes as long
 
 
@@ -55,6 +56,11 @@ def renew_lease(connection: Connection, name: str, token: str, until: int) -> No
     connection.execute(update(leases).where(leases.c.name == name, leases.c.token == token).values(until=until))
 
 
+def shortened_us(lease_s: float, deaths: int) -> int:
+    """Return the microseconds of a lease after so many deaths: less after each, but no less than a renewal may take."""
+    return int(max(lease_s / (1 + deaths), min(lease_s, _LEASE_S_MIN)) * 1e6)
+
+
 def refuse_lost(connection: Connection, held: Held) -> None:
     """Raise ``StaleGeneration`` when somebody has taken a lease over, so that what was done under it comes too late.
 
@@ -87,16 +93,20 @@ def renewing(database: Database, clock: Clock, held: Held, lease_us: int) -> Ite
 
 
 @contextmanager
-def hold_lease(database: Database, name: str, clock: Clock, lease_s: float, tries: str = "") -> Iterator[Held | None]:
+def hold_lease(
+    database: Database, name: str, clock: Clock, lease_s: float, tries: str = "", shortened_by: str = ""
+) -> Iterator[Held | None]:
     """Hold a lease for a block of work; yield ``None``, and the block must do nothing, while somebody else does.
 
     It is renewed, so that ``lease_s`` is how long a dead or paused process holds others up, not how long work may take.
     ``tries`` names a counter of tries that have begun and not ended, raised before the work, so that one which kills
-    its process is counted too. After each the lease is shorter, for the next to come sooner. Raises ``Unavailable``.
+    its process is counted too. After each the lease is shorter, for the next to come sooner; so it is by a counter
+    ``shortened_by``, which somebody else raises. Raises ``Unavailable``.
     """
     with database.write(synced=False) as connection:
         deaths = read_counter(connection, tries) if tries else 0
-        lease_us = int(lease_s * 1e6 / (1 + deaths))
+        others = read_counter(connection, shortened_by) if shortened_by else 0
+        lease_us = shortened_us(lease_s, deaths + others)
         token = take_lease(connection, name, now=clock(), lease_us=lease_us)
         if token and tries:
             set_counter(connection, tries, deaths + 1)

@@ -8,16 +8,19 @@ the claim ends.
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select
+import structlog
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, select
 
 from core.clock import Clock
 from core.records.counters import read_counter, set_counter
 from core.records.deadlines import holds
 from core.records.engine import Database
-from core.records.leases import Held, drop_lease, renewing, take_lease
-from core.records.tables import Lane, State, leases, memories
+from core.records.leases import Held, drop_lease, renewing, shortened_us, take_lease
+from core.records.tables import IS_EMBEDDED, Lane, leases, memories
+
+log = structlog.get_logger()
 
 _ROW_MAX: Final = 2**63 - 1
 
@@ -65,19 +68,28 @@ def end_lost_claims(connection: Connection, namespace_id: int, now: int) -> None
         .all()
     )
     for name in lost:
+        log.warning("flush_lost", lease=name)
         tries = _tries(namespace_id, name.split("-")[2])
         set_counter(connection, tries, read_counter(connection, tries) + 1)
 
 
-def count_free(connection: Connection, namespace_id: int, now: int) -> tuple[int, int]:
-    """Return how many embedded bulk rows can be claimed at once, and the oldest that can; 0 where there is none."""
-    most, oldest = 0, 0
+@dataclass(frozen=True)
+class Free:
+    """Embedded bulk rows that can be claimed, counted up to a bound; zeros where there are none."""
+
+    most: int = 0  # in the fullest gap between claims
+    first: int = 0  # in the oldest
+    oldest: int = 0  # the id of the oldest row
+
+
+def count_free(connection: Connection, namespace_id: int, rows_max: int, now: int) -> Free:
+    """Count the embedded bulk rows that nobody has claimed, up to ``rows_max`` in each gap."""
+    counts = []
     for gap in gaps_between(claimed_ranges(connection, namespace_id, now)):
-        count, first = connection.execute(
-            select(func.count(), func.min(memories.c.id)).where(*_waiting(namespace_id, gap))
-        ).one()
-        most, oldest = max(most, count), oldest or first or 0
-    return most, oldest
+        rows = _rows_in(namespace_id, gap).limit(rows_max).subquery()
+        count, oldest = connection.execute(select(func.count(), func.min(rows.c.id))).one()
+        counts += [(count, oldest)] if count else []
+    return Free(max(count for count, _ in counts), *counts[0]) if counts else Free()
 
 
 @contextmanager
@@ -91,7 +103,7 @@ def hold_range(
     rows_min: int,
     rows_max: int,
 ) -> Iterator[HeldRange | None]:
-    """Claim embedded bulk rows for a block of work, the oldest that lie together; without rows if there are too few.
+    """Claim embedded bulk rows for a block of work: the oldest ``rows_min`` or more that lie together, else none.
 
     The claim is renewed, as in :func:`core.records.leases.hold_lease`.
     Claims of this kind of ``work`` that ran out are counted as deaths. While there are any, one claim of the kind is
@@ -104,9 +116,9 @@ def hold_range(
         end_lost_claims(connection, namespace_id, now)
         deaths = read_counter(connection, tries)
         busy = deaths and claimed_ranges(connection, namespace_id, now, work)
-        rows = [] if busy else _free_rows(connection, namespace_id, rows_max, now)
-        name = f"{tries}-{rows[0]}-{rows[-1]}" if len(rows) >= max(rows_min, 1) else ""
-        lease_us = int(lease_s * 1e6 / (1 + deaths))
+        rows = [] if busy else _free_rows(connection, namespace_id, rows_min, rows_max, now)
+        name = f"{tries}-{rows[0]}-{rows[-1]}" if rows else ""
+        lease_us = shortened_us(lease_s, deaths)
         token = take_lease(connection, name, now=now, lease_us=lease_us) if name else None
     if token is None:
         yield None if busy else HeldRange("", "", deaths, [])
@@ -121,25 +133,25 @@ def hold_range(
                 set_counter(connection, tries, held.deaths)
 
 
-def _free_rows(connection: Connection, namespace_id: int, rows_max: int, now: int) -> list[int]:
-    """Return the ids of embedded bulk rows with no claimed range among them: the first enough, or the most."""
-    most: list[int] = []
+def _free_rows(connection: Connection, namespace_id: int, rows_min: int, rows_max: int, now: int) -> list[int]:
+    """Return the ids of embedded bulk rows with no claimed range among them: the first that are enough."""
     for gap in gaps_between(claimed_ranges(connection, namespace_id, now)):
-        statement = select(memories.c.id).where(*_waiting(namespace_id, gap)).order_by(memories.c.id).limit(rows_max)
-        rows = list(connection.execute(statement).scalars())
-        if len(rows) > len(most):
-            most = rows
-        if len(most) == rows_max:
-            break
-    return most
+        rows = list(connection.execute(_rows_in(namespace_id, gap).limit(rows_max)).scalars())
+        if len(rows) >= max(rows_min, 1):
+            return rows
+    return []
 
 
-def _waiting(namespace_id: int, gap: Range) -> tuple[ColumnElement[bool], ...]:
+def _rows_in(namespace_id: int, gap: Range) -> Select[Any]:
     return (
-        memories.c.namespace_id == namespace_id,
-        memories.c.state == State.EMBEDDED,
-        memories.c.lane == Lane.BULK,
-        memories.c.id.between(gap.first, gap.last),
+        select(memories.c.id)
+        .where(
+            memories.c.namespace_id == namespace_id,
+            IS_EMBEDDED,
+            memories.c.lane == Lane.BULK,
+            memories.c.id.between(gap.first, gap.last),
+        )
+        .order_by(memories.c.id)
     )
 
 

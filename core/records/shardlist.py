@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from core.errors import StaleGeneration
 from core.records.claims import finish_jobs, in_chunks
@@ -134,11 +134,13 @@ def commit_flush(
         refuse_lost(connection, lease)
     _change(connection, namespace_id, added, replaced, now)
     for ids in in_chunks(indexed):
-        connection.execute(
+        arrived = connection.execute(
             update(memories)
             .where(memories.c.id.in_(ids), memories.c.state == State.EMBEDDED)
             .values(state=State.INDEXED, lease=None, lease_until=None)
-        )
+        ).rowcount
+        if arrived < len(ids):
+            _refuse_elsewhere(connection, ids, arrived)
     clear_overlay(connection, absorbed)
     finish_jobs(connection, indexed, now)
 
@@ -188,6 +190,13 @@ def fail_rows(connection: Connection, rows: Iterable[int], reason: str, now: int
             .values(state=State.FAILED, error=reason, lease=None, lease_until=None)
         )
     finish_jobs(connection, rows, now)
+
+
+def _refuse_elsewhere(connection: Connection, ids: Sequence[int], arrived: int) -> None:
+    """Raise ``StaleGeneration`` when more of these rows are indexed than have just become so: others have them."""
+    indexed = select(func.count()).where(memories.c.id.in_(ids), memories.c.state == State.INDEXED)
+    if connection.execute(indexed).scalar_one() > arrived:
+        raise StaleGeneration("a row was indexed by somebody else meanwhile")
 
 
 def _advance(connection: Connection, namespace_id: int, added: NewShard | None) -> int:

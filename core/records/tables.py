@@ -5,6 +5,7 @@ company. What rests in the clear is opaque: random ids, counters, states, times 
 """
 
 from enum import StrEnum
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    literal,
     text,
 )
 
@@ -267,6 +269,9 @@ memories = Table(
         postgresql_where=text("overlay"),
     ),
 )
+
+# A literal: with a parameter SQLite does not know what an index of these rows alone holds, and reads each of them.
+IS_EMBEDDED: Final = memories.c.state == literal(State.EMBEDDED.value, literal_execute=True)
 
 shards = Table(
     "shards",

@@ -5,8 +5,9 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select
 
-from core.records.ranges import count_free
-from core.records.tables import Lane, State, memories
+from core import limits
+from core.records.ranges import Free, count_free
+from core.records.tables import IS_EMBEDDED, Lane, State, memories
 
 _ARRIVING_S: Final = 2.0  # after a bulk call with vectors, another one is expected for this long
 
@@ -17,8 +18,9 @@ class Waiting:
 
     namespace_id: int
     interactive: int
-    bulk: int  # those that one claim can take: no worker builds a shard of them
+    bulk: int  # those that one claim can take, no more of them counted than make a shard
     bulk_coming: bool  # more bulk rows of this namespace are still to be embedded, or arrive embedded
+    bulk_first: int = 0  # the oldest of them that lie together, counted likewise
     bulk_oldest: int = 0  # the id of the oldest that no worker builds a shard of
 
 
@@ -26,18 +28,20 @@ def waiting_namespaces(connection: Connection, now: int) -> list[Waiting]:
     """Return, for each namespace with embedded rows, how many wait in each lane."""
     rows = connection.execute(
         select(memories.c.namespace_id, memories.c.lane, func.count())
-        .where(memories.c.state == State.EMBEDDED)
+        .where(IS_EMBEDDED)
         .group_by(memories.c.namespace_id, memories.c.lane)
     ).all()
     counts = {(row[0], row[1]): row[2] for row in rows}
     result = []
     for namespace_id in sorted({row[0] for row in rows}):
         interactive = counts.get((namespace_id, Lane.INTERACTIVE), 0)
-        bulk, oldest = (0, 0) if (namespace_id, Lane.BULK) not in counts else count_free(connection, namespace_id, now)
-        coming = bulk > 0 and (
+        free = Free()
+        if (namespace_id, Lane.BULK) in counts:
+            free = count_free(connection, namespace_id, limits.BULK_SHARD_ROWS, now)
+        coming = free.most > 0 and (
             has_bulk(connection, namespace_id, State.PENDING) or _arriving(connection, namespace_id, now)
         )
-        result.append(Waiting(namespace_id, interactive, bulk, coming, oldest))
+        result.append(Waiting(namespace_id, interactive, free.most, coming, free.first, free.oldest))
     return result
 
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from core.records import leases, tables
-from core.records.counters import read_counter
+from core.records.counters import read_counter, set_counter
 from core.records.leases import Held, drop_lease, hold_lease, renewing, take_lease
 from tests.integration.processes import eventually
 
@@ -93,6 +93,16 @@ def test_a_lease_is_held_for_a_block_and_given_back_however_it_ends(desk):
     with pytest.raises(KeyboardInterrupt), hold(desk):
         raise KeyboardInterrupt
     assert take(desk) is not None
+
+
+def test_deaths_that_somebody_else_counts_shorten_a_lease_down_to_a_bound(desk):
+    for deaths, lease_s in ((1, 30), (3, 15), (100, 10)):
+        with desk.records.database.write() as connection:
+            set_counter(connection, "theirs", deaths)
+        with hold_lease(desk.records.database, "compact-1", desk.clock, 60, shortened_by="theirs"):
+            assert until(desk) == desk.clock() + lease_s * 1_000_000
+        with desk.records.database.read() as connection:
+            assert read_counter(connection, "theirs") == deaths
 
 
 def test_a_lease_is_renewed_while_its_holder_runs(desk):

@@ -36,9 +36,10 @@ def claimed(desk, namespace, work: str = "") -> list[Range]:
         return claimed_ranges(connection, namespace.id, desk.clock(), work)
 
 
-def free(desk, namespace) -> tuple[int, int]:
+def free(desk, namespace) -> tuple[int, int, int]:
     with desk.records.database.read() as connection:
-        return count_free(connection, namespace.id, desk.clock())
+        free = count_free(connection, namespace.id, 100, desk.clock())
+    return free.most, free.first, free.oldest
 
 
 def deaths(desk, namespace, work: str = "shard") -> int:
@@ -99,22 +100,25 @@ def test_a_row_embedded_within_a_claimed_range_waits_for_its_end(desk, notes):
         desk.store(token, [stray])
         with hold(desk, notes, most=3) as second:
             assert second.rows == others[2:]
-        assert free(desk, notes) == (2, others[2])
-    assert free(desk, notes) == (6, late)
+        assert free(desk, notes) == (2, 2, others[2])
+    assert free(desk, notes) == (6, 6, late)
 
 
-def test_of_two_gaps_the_first_that_has_enough_is_taken_else_the_fuller(desk, notes):
+def test_of_two_gaps_the_first_that_has_enough_is_taken(desk, notes):
+    """However many lie in the other: what claims leave behind would wait as long as more arrive."""
     rows = embedded(desk, 9)
     with ExitStack() as first:
         first.enter_context(hold(desk, notes, most=2))
         with hold(desk, notes, most=2):
             first.close()
             # free now: the first two rows, and the last five
-            assert free(desk, notes) == (5, rows[0])
-            with hold(desk, notes, most=2) as held:
-                assert held.rows == rows[:2]
+            assert free(desk, notes) == (5, 2, rows[0])
             with hold(desk, notes, most=4) as held:
+                assert held.rows == rows[:2]
+            with hold(desk, notes, at_least=3, most=4) as held:
                 assert held.rows == rows[4:8]
+            with hold(desk, notes, at_least=6, most=9) as held:
+                assert held.rows == []
 
 
 def test_what_is_claimed_does_not_count_as_waiting(desk, notes):

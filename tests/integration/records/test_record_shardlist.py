@@ -29,8 +29,8 @@ def compact(desk, namespace, replaced, *, absorbed=NOTHING, tier=1) -> None:
         )
 
 
-def flush(desk, namespace, replaced=(), held=()) -> None:
-    """Commit a shard of nothing that waits."""
+def flush(desk, namespace, replaced=(), held=(), indexed=()) -> None:
+    """Commit a shard, of nothing that waits unless rows are named."""
     with desk.records.database.write() as connection, desk.records.changing(connection, namespace.id):
         commit_flush(
             connection,
@@ -38,7 +38,7 @@ def flush(desk, namespace, replaced=(), held=()) -> None:
             held=held,
             added=desk.new_shard(),
             replaced=list(replaced),
-            indexed=[],
+            indexed=indexed,
             absorbed=NOTHING,
             now=desk.clock(),
         )
@@ -114,6 +114,19 @@ def test_a_lease_that_ran_out_and_nobody_wanted_still_counts(desk, notes):
     flush(desk, notes, held=[slow])
 
     assert len(desk.shards(notes)) == 1
+
+
+def test_rows_that_another_shard_has_got_into_are_refused(desk, notes):
+    """As by a worker of an older release, which knows of no ranges."""
+    desk.write("a", "b")
+    rows = desk.embed()
+    desk.flush(notes)
+    before = desk.shards(notes)
+
+    with pytest.raises(StaleGeneration):
+        flush(desk, notes, indexed=rows)
+
+    assert desk.shards(notes) == before
 
 
 def test_a_flush_whose_tail_was_replaced_changes_nothing(desk, notes):

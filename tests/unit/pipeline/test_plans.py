@@ -12,8 +12,8 @@ from core.records.waiting import Waiting
 SOON_S = BULK_WAIT_S - 0.001
 
 
-def waiting(interactive: int = 0, bulk: int = 0, *, coming: bool = False) -> Waiting:
-    return Waiting(1, interactive, bulk, coming)
+def waiting(interactive: int = 0, bulk: int = 0, *, coming: bool = False, first: int | None = None) -> Waiting:
+    return Waiting(1, interactive, bulk, coming, bulk if first is None else first)
 
 
 def shard(number: int, rows: int, tier: int | None = None) -> ShardRecord:
@@ -42,6 +42,9 @@ def shard(number: int, rows: int, tier: int | None = None) -> ShardRecord:
         (waiting(bulk=BULK_SHARD_ROWS, coming=True), 0, [Flush.SHARD]),
         (waiting(interactive=1, bulk=BULK_SHARD_ROWS, coming=True), 0, [Flush.TAIL, Flush.SHARD]),
         (waiting(interactive=1, bulk=TAIL_ROWS_MAX), 0, [Flush.TAIL, Flush.SHARD]),
+        (waiting(bulk=BULK_SHARD_ROWS, first=3, coming=True), SOON_S, [Flush.SHARD]),
+        (waiting(bulk=BULK_SHARD_ROWS, first=3, coming=True), BULK_WAIT_S, [Flush.ALL]),
+        (waiting(bulk=BULK_SHARD_ROWS, first=TAIL_ROWS_MAX, coming=True), BULK_WAIT_S, [Flush.SHARD]),
     ],
 )
 def test_when_rows_are_flushed_and_how(given_waiting, waited_s, plan):
