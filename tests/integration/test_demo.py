@@ -28,6 +28,14 @@ ANSWERS = [  # what a reader would answer, in the words of the conversation
 ]
 
 
+@pytest.fixture(autouse=True)
+def _hear_interrupts() -> Iterator[None]:
+    """What a shell starts in the background ignores Ctrl-C, with all of its children: so may these tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder with a short name: a socket's path is bounded, and pytest's names are long."""
