@@ -12,6 +12,7 @@ from typing import Final
 
 from celery.exceptions import SecurityWarning
 from celery.signals import worker_shutting_down
+from celery.worker import state
 from prometheus_client import generate_latest
 
 from core.errors import ConfigurationError
@@ -76,7 +77,8 @@ def run_worker(settings: Settings, queues: Sequence[str], environment: Mapping[s
 
     def leave(*_: object) -> None:
         stop()
-        raise SystemExit(0)
+        # Celery asks for it once it runs. An exception may be lost in a callback of the imports that still go on.
+        state.should_stop = os.EX_OK
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, leave)  # until Celery puts its own in place: the watch begins to work before

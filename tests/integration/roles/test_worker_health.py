@@ -3,7 +3,7 @@
 import re
 
 from tests.integration.processes import Process, eventually
-from tests.integration.roles import hanging_worker
+from tests.integration.roles import hanging_worker, interrupted_worker
 from tests.integration.roles.fleet import indexed, note
 
 
@@ -11,6 +11,12 @@ class HangingWorker(Process):
     """A worker that hangs in one text."""
 
     program = (hanging_worker.__file__,)
+
+
+class InterruptedWorker(Process):
+    """A worker that gets a SIGTERM while it imports."""
+
+    program = (interrupted_worker.__file__,)
 
 
 def silent_s(health, loop):
@@ -35,6 +41,10 @@ def test_a_redis_that_is_away_shows_in_readiness_and_not_in_liveness(fleet):
     assert health.get("/health/live").json() == {"status": "alive"}
     fleet.start_redis()
     eventually(lambda: health.get("/health/ready").json() == {"status": "ready"})
+
+
+def test_a_worker_that_is_stopped_while_it_starts_ends_in_order(fleet):
+    assert fleet.begin("worker", kind=InterruptedWorker).wait() == 0
 
 
 def test_a_drain_that_hangs_is_not_alive_and_says_where(fleet):
