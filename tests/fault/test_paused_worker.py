@@ -35,7 +35,8 @@ def test_paused_while_it_embeds(topology, auditor, started, indexed, report):
 def test_paused_while_it_builds_a_shard(topology, auditor, indexed, report):
     paused = topology.add_worker()
     job = load(topology.client, MEMORIES)
-    eventually(lambda: auditor.lease("flush-"), every_s=0.002)
+    # The range is claimed last: then it builds, in no transaction that would keep all others from writing.
+    eventually(lambda: auditor.lease(f"flush-{auditor.namespace().id}-"), every_s=0.002)
     paused.send(signal.SIGSTOP)
     assert auditor.generation() == 0, "the flush was over before it could be paused"
     topology.add_worker()
