@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import psutil
+
 from benchmarks.figures import Figure
 from benchmarks.server import Server
 from core.settings import Cache
@@ -35,10 +37,15 @@ def cpu_figures(server: Server, memories: int) -> list[Figure]:
     """Return the processor time that each process has taken since it started, for a thousand memories."""
     figures = []
     for role, process in server.processes().items():
-        times = process.cpu_times()
-        spent_s = (times.user + times.system) * 1_000 / memories
+        spent_s = cpu_s(process) * 1_000 / memories
         figures.append(Figure("memory", f"processor time of {role}, 1,000 memories", spent_s, "s", memories))
     return figures
+
+
+def cpu_s(process: psutil.Process) -> float:
+    """Return the processor time that a process has taken since it started."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 def disk_figures(server: Server, memories: int) -> list[Figure]:

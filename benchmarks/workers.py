@@ -9,6 +9,7 @@ import uvloop
 
 from benchmarks.datasets import Corpus
 from benchmarks.figures import Figure, repeated
+from benchmarks.footprint import cpu_s
 from benchmarks.ingest import WARM_UP_TEXTS
 from benchmarks.load import load_bulk
 from benchmarks.plan import NAMESPACE, WARM_UP, Plan
@@ -44,9 +45,9 @@ def _load(plan: Plan, corpus: Corpus, count: int, repeat: int) -> tuple[float, f
         serving(plan.work / f"workers-{count}-{repeat}", plan.new_store()) as (server, client),
         _workers(server, client, plan, count) as workers,
     ):
-        before_s = sum(map(_cpu_s, workers))
+        before_s = sum(map(cpu_s, workers))
         elapsed_s = uvloop.run(load_bulk(client, NAMESPACE, texts, plan.per_call))
-        spent_s = sum(map(_cpu_s, workers)) - before_s
+        spent_s = sum(map(cpu_s, workers)) - before_s
     return len(texts) / spent_s, len(texts) / elapsed_s
 
 
@@ -62,11 +63,11 @@ def _workers(server: Server, client: Client, plan: Plan, count: int) -> Iterator
         ]
     try:
         workers = [own, *(psutil.Process(other.pid) for other in others)]
-        idle_s = [_cpu_s(worker) for worker in workers]
+        idle_s = [cpu_s(worker) for worker in workers]
         # Until each has loaded its model and taken part in something.
         for _ in range(10):
             uvloop.run(load_bulk(client, WARM_UP, generate_texts(WARM_UP_TEXTS, plan.seed), WARM_UP_TEXTS // 10))
-            if all(_cpu_s(worker) - idle > 1.0 for worker, idle in zip(workers, idle_s, strict=True)):
+            if all(cpu_s(worker) - idle > 1.0 for worker, idle in zip(workers, idle_s, strict=True)):
                 break
         else:
             raise RuntimeError("a worker took no part in the load")
@@ -75,8 +76,3 @@ def _workers(server: Server, client: Client, plan: Plan, count: int) -> Iterator
         for other in others:
             other.terminate()
             other.wait(_READY_S)
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)

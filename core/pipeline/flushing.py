@@ -15,7 +15,7 @@ from core.records.backlog import origin_of
 from core.records.company import CompanyRecords, Namespace
 from core.records.leases import Held, hold_lease, refuse_lost
 from core.records.members import members_of
-from core.records.ranges import HeldRange, hold_range
+from core.records.ranges import HeldRange, hold_range, tries_of
 from core.records.shardlist import ShardRecord, commit_flush, fail_rows, live_shards, namespace_state
 from core.records.tables import Lane
 from core.records.waiting import embedded_ids
@@ -67,7 +67,7 @@ class Flusher:
                 return self._flush_claimed(namespace, plan, fresh, bulk, tail)
 
     def _tail(self, namespace_id: int, plan: Flush) -> AbstractContextManager[Held | None]:
-        name, tries = f"flush-{namespace_id}", _tries(namespace_id, plan)
+        name, tries = f"flush-{namespace_id}", tries_of(namespace_id, plan.value)
         # With bulk rows, it is the claim of these that is counted.
         counted = {"tries": tries} if plan is Flush.TAIL else {"shortened_by": tries}
         return hold_lease(self._records.database, name, self._records.clock, self._lease_s, **counted)
@@ -110,7 +110,7 @@ class Flusher:
         if not counted.deaths:
             self._index(namespace, fresh, kept, held, replaced)
             return True
-        suspects = Suspects(self._records.database, _tries(namespace.id, plan), counted.deaths)
+        suspects = Suspects(self._records.database, tries_of(namespace.id, plan.value), counted.deaths)
         with suspects.trial(fresh) as tried:
             if suspects.deaths_alone >= self._deaths_max:
                 self._give_up(namespace, tried[0], held)
@@ -150,12 +150,6 @@ class Flusher:
         """End a row that kills its worker whenever it is flushed. Raises ``StaleGeneration`` when a lease was lost."""
         log.error("rows_refused", reason=UNINDEXABLE, rows=1, namespace=namespace.public_id)
         with self._records.database.write(finishing=True) as connection:
-            for lease in held:
-                refuse_lost(connection, lease)
+            refuse_lost(connection, held)
             fail_rows(connection, [row], UNINDEXABLE, self._records.clock())
         self._observer.failed(UNINDEXABLE, 1)
-
-
-def _tries(namespace_id: int, plan: Flush) -> str:
-    """Return the name under which the record store counts the tries of a flush that have not ended."""
-    return f"flush-{namespace_id}-{plan.value}"

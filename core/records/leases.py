@@ -1,7 +1,7 @@
 """Named leases in the record store: at most one holder, who must finish or renew before the deadline."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -61,14 +61,15 @@ def shortened_us(lease_s: float, deaths: int) -> int:
     return int(max(lease_s / (1 + deaths), min(lease_s, _LEASE_S_MIN)) * 1e6)
 
 
-def refuse_lost(connection: Connection, held: Held) -> None:
+def refuse_lost(connection: Connection, held: Iterable[Held]) -> None:
     """Raise ``StaleGeneration`` when somebody has taken a lease over, so that what was done under it comes too late.
 
     One that ran out and nobody wanted still counts. Until the transaction ends nobody takes it.
     """
-    mine = select(leases.c.token).where(leases.c.name == held.name, leases.c.token == held.token)
-    if connection.execute(mine.with_for_update()).first() is None:
-        raise StaleGeneration("the lease was lost while a shard was being built")
+    for lease in held:
+        mine = select(leases.c.token).where(leases.c.name == lease.name, leases.c.token == lease.token)
+        if connection.execute(mine.with_for_update()).first() is None:
+            raise StaleGeneration("the lease was lost while a shard was being built")
 
 
 @contextmanager

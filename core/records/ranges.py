@@ -40,6 +40,17 @@ class HeldRange(Held):
     rows: Sequence[int]
 
 
+def tries_of(namespace_id: int, work: str) -> str:
+    """Return the name under which tries of a kind of work that have not ended are counted."""
+    return f"flush-{namespace_id}-{work}"
+
+
+def select_embedded(namespace_id: int, lane: Lane) -> Select[Any]:
+    """Return the query for the ids of embedded rows of a lane, in order of acceptance."""
+    wanted = memories.c.namespace_id == namespace_id, IS_EMBEDDED, memories.c.lane == lane
+    return select(memories.c.id).where(*wanted).order_by(memories.c.id)
+
+
 def gaps_between(claimed: Iterable[Range]) -> list[Range]:
     """Return the ranges that ascending ones leave free, ascending; there may be no rows in them."""
     gaps, first = [], 0
@@ -69,7 +80,7 @@ def end_lost_claims(connection: Connection, namespace_id: int, now: int) -> None
     )
     for name in lost:
         log.warning("flush_lost", lease=name)
-        tries = _tries(namespace_id, name.split("-")[2])
+        tries = tries_of(namespace_id, name.split("-")[2])
         set_counter(connection, tries, read_counter(connection, tries) + 1)
 
 
@@ -110,7 +121,7 @@ def hold_range(
     held at a time: then ``None`` comes for the others, who must do nothing. The holder may set the deaths to 0. After
     each death the lease is shorter, for the next to come sooner. Raises ``Unavailable``.
     """
-    tries = _tries(namespace_id, work)
+    tries = tries_of(namespace_id, work)
     with database.write(synced=False) as connection:
         now = clock()
         end_lost_claims(connection, namespace_id, now)
@@ -143,20 +154,7 @@ def _free_rows(connection: Connection, namespace_id: int, rows_min: int, rows_ma
 
 
 def _rows_in(namespace_id: int, gap: Range) -> Select[Any]:
-    return (
-        select(memories.c.id)
-        .where(
-            memories.c.namespace_id == namespace_id,
-            IS_EMBEDDED,
-            memories.c.lane == Lane.BULK,
-            memories.c.id.between(gap.first, gap.last),
-        )
-        .order_by(memories.c.id)
-    )
-
-
-def _tries(namespace_id: int, work: str) -> str:
-    return f"flush-{namespace_id}-{work}"
+    return select_embedded(namespace_id, Lane.BULK).where(memories.c.id.between(gap.first, gap.last))
 
 
 def _of(namespace_id: int, work: str = "") -> ColumnElement[bool]:

@@ -130,8 +130,7 @@ def commit_flush(
     ``held`` are the leases under which nobody else had these rows. ``absorbed`` are rows whose deletion or closing the
     new shard already shows. Raises ``StaleGeneration`` when a lease was lost, or the tail is not live any more.
     """
-    for lease in held:
-        refuse_lost(connection, lease)
+    refuse_lost(connection, held)
     _change(connection, namespace_id, added, replaced, now)
     for ids in in_chunks(indexed):
         arrived = connection.execute(

@@ -6,7 +6,7 @@ from typing import Final
 from sqlalchemy import Connection, func, select
 
 from core import limits
-from core.records.ranges import Free, count_free
+from core.records.ranges import Free, count_free, select_embedded
 from core.records.tables import IS_EMBEDDED, Lane, State, memories
 
 _ARRIVING_S: Final = 2.0  # after a bulk call with vectors, another one is expected for this long
@@ -74,15 +74,4 @@ def has_bulk(connection: Connection, namespace_id: int, *states: State) -> bool:
 
 def embedded_ids(connection: Connection, namespace_id: int, lane: Lane, limit: int) -> list[int]:
     """Return ids of embedded rows of a lane, in order of acceptance, whoever builds a shard of them."""
-    return list(
-        connection.execute(
-            select(memories.c.id)
-            .where(
-                memories.c.namespace_id == namespace_id,
-                memories.c.state == State.EMBEDDED,
-                memories.c.lane == lane,
-            )
-            .order_by(memories.c.id)
-            .limit(limit)
-        ).scalars()
-    )
+    return list(connection.execute(select_embedded(namespace_id, lane).limit(limit)).scalars())
